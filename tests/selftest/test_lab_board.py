@@ -1,0 +1,334 @@
+"""Board files: what is right is read, and every mistake is told with its file and line."""
+
+from pathlib import Path
+
+import pytest
+
+from fixtures.lab.board import Counter, Interrupts, load_board
+from fixtures.outcome import UsageError
+
+BOARDS = Path(__file__).parents[2] / "boards"
+
+GOOD = """\
+description: a board for this test
+architecture: mipsel
+libc: musl
+bootloader:
+  kind: u-boot
+  prompt: "=> "
+  interrupt:
+    when: Hit any key
+    send: " "
+  timeout: 30
+boot:
+  tftp: [tftpboot, booti]
+linux: {login: "login: ", user: root, prompt: "# ", timeout: 120}
+openssl:
+  engine: devcrypto
+  settings: {USE_SOFTDRIVERS: "1", CIPHERS: ALL}
+cryptodev: {module: cryptodev, device: /dev/crypto}
+algorithms:
+  AES-128-CBC: {kernel: cbc(aes), driver: cbc-aes-caam}
+  SHA256: {kernel: sha256}
+witnesses:
+  - kind: interrupts
+    name: job rings
+    match: '{device}$'
+    device: /sys/bus/platform/devices/*.jr
+    per_operation: 0.5
+  - {kind: counter, name: dequeued, path: /sys/kernel/debug/*/ctl/rq_dequeued, per_operation: 1}
+throughput:
+  - algorithm: aes-128-cbc
+    processes: 1
+    bounds:
+      16: {floor: 1.0e+5, ceiling: 4.0e+7}
+      16384: {floor: 0, ceiling: 4.0e+7}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder `boards` with one good file, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "boards").mkdir()
+    (tmp_path / "boards/good.yaml").write_text(GOOD)
+    return tmp_path / "boards"
+
+
+def mistakes_of(name: str, folder: Path) -> list[str]:
+    """The lines of the error that loading a board gives."""
+    with pytest.raises(UsageError) as caught:
+        load_board(name, folder)
+    return str(caught.value).splitlines()
+
+
+def mistakes_in(text: str, folder: Path) -> list[str]:
+    """The lines of the error that a board file with this text gives."""
+    (folder / "bad.yaml").write_text(text)
+    return mistakes_of("bad", folder)
+
+
+def test_the_virtual_board_promises_what_the_gate_needs() -> None:
+    board = load_board("virt", BOARDS)
+    sizes, modes, digests = (128, 192, 256), ("CBC", "ECB", "CTR"), ("1", "224", "256", "384", "512")
+    assert set(board.algorithms) == {f"AES-{s}-{m}" for s in sizes for m in modes} | {f"SHA{d}" for d in digests}
+    offloaded = {name for name, algorithm in board.algorithms.items() if algorithm.driver}
+    assert offloaded == {"AES-128-CBC", "AES-192-CBC", "AES-256-CBC"}
+    assert (board.name, board.made_by, board.architecture, board.libc) == ("virt", "fixtures.virt", "aarch64", "glibc")
+    assert board.openssl.settings == {"USE_SOFTDRIVERS": "1"}
+    assert "tftp" in board.boot
+    assert board.witnesses
+    assert board.throughput
+
+
+def test_every_value_of_a_good_file_arrives(folder: Path) -> None:
+    board = load_board("good", folder)
+    assert board.name == "good"
+    assert board.made_by is None
+    assert board.bootloader.interrupt.send == " "
+    assert board.bootloader.timeout == 30.0
+    assert board.boot == {"tftp": ("tftpboot", "booti")}
+    assert list(board.openssl.settings.items()) == [("USE_SOFTDRIVERS", "1"), ("CIPHERS", "ALL")]
+    interrupts, counter = board.witnesses
+    assert isinstance(interrupts, Interrupts)
+    assert isinstance(counter, Counter)
+    assert interrupts.pattern("1710000.jr").search("78: 5 GIC 71 Level 1710000.jr")
+    assert not interrupts.pattern("1710000.jr").search("78: 5 GIC 71 Level 1710000xjr")
+    assert counter.per_operation == 1.0
+    assert board.throughput[0].bounds[16].floor == 1e5
+    assert board.throughput[0].bounds[16384].floor == 0
+
+
+def test_a_board_cannot_be_changed(folder: Path) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_board("good", folder).libc = "glibc"
+
+
+# What is replaced in the good file, by what, and the line, path and text that must be told.
+WRONG = [
+    ("  engine: devcrypto", "  enginee: devcrypto", "15: openssl.enginee: unknown key; known here: engine, settings"),
+    ("  engine: devcrypto\n", "", "14: openssl.engine: missing; expected text"),
+    ("libc: musl", "libc: newlib", '3: libc: found "newlib"; expected glibc or musl'),
+    ("libc: musl", "libc: musl\nname: x", "4: name: unknown key; known here: extends, description,"),
+    ("mipsel", "sparc", '2: architecture: found "sparc"; expected aarch64, '),
+    ("architecture: mipsel\nlibc: musl", "architecture: powerpc\nlibc: glibc", '3: libc: found "glibc"; expected musl'),
+    ("architecture", "made_by: fixtures/virt\narchitecture", '2: made_by: found "fixtures/virt"; expected a dotted'),
+    ("timeout: 30", "timeout: -30", "10: bootloader.timeout: found the number -30; expected more than 0 seconds"),
+    ("timeout: 30", "timeout: .nan", "10: bootloader.timeout: found the number nan; expected a finite number"),
+    ("timeout: 30", f"timeout: 1{'0' * 400}", "10: bootloader.timeout: found the number 1000"),
+    ("timeout: 30", "timeout: 30 s", '10: bootloader.timeout: found "30 s"; expected a number'),
+    ("timeout: 30", "timeout: true", "10: bootloader.timeout: found true; expected a number"),
+    ("timeout: 30", "timeout: !!int many", "10: bootloader.timeout: found a value that is not what its tag int says"),
+    ("timeout: 30", "timeout: !often 30", "10: bootloader.timeout: found the tag !often; expected text, a number,"),
+    ('send: " "', 'send: ""', '9: bootloader.interrupt.send: found ""; expected at least one character'),
+    ('prompt: "=> "', 'prompt: ""', '6: bootloader.prompt: found ""; expected text that is not empty'),
+    ("[tftpboot, booti]", "tftpboot", '12: boot.tftp: found "tftpboot"; expected a list'),
+    ("[tftpboot, booti]", "[]", "12: boot.tftp: found an empty list; expected at least one command"),
+    (
+        "[tftpboot, booti]",
+        "\n    - tftpboot\n    - 5",
+        "14: boot.tftp[1]: found the number 5; expected text (write it ",
+    ),
+    ("  tftp: [tftpboot, booti]", "  1: [booti]", "12: boot.1: found the number 1 as a key; expected text"),
+    ("boot:\n  tftp: [tftpboot, booti]", "boot: {}", "11: boot: found an empty mapping; expected at least one way to"),
+    ("boot:\n  tftp: [tftpboot, booti]", "boot:", "11: boot: found nothing; expected a mapping"),
+    (
+        '"1", CIPHERS',
+        "1, CIPHERS",
+        "16: openssl.settings.USE_SOFTDRIVERS: found the number 1; expected text (write it in",
+    ),
+    ("device: /dev/crypto", "device: crypto", '17: cryptodev.device: found "crypto"; expected a path on the board'),
+    ("cryptodev: {module", "cryptodev: {1: 2, module", "17: cryptodev.1: unknown key; known here: module, device"),
+    (
+        "  SHA256",
+        "  sha256",
+        '20: algorithms.sha256: found "sha256" as a key; expected OpenSSL\'s name in its own capitals',
+    ),
+    ("{kernel: sha256}", "sha256", '20: algorithms.SHA256: found "sha256"; expected a mapping with the keys kernel,'),
+    (
+        "'{device}$'",
+        "'{device}('",
+        '24: witnesses[0].match: found "{device}("; expected a regular expression: missing )',
+    ),
+    ("'{device}$'", "jr", "22: witnesses[0]: found device and no {device} in match; expected both or none"),
+    ("    device: /sys/bus/platform/devices/*.jr\n", "", "22: witnesses[0]: found {device} in match and no device;"),
+    (
+        "per_operation: 0.5",
+        "per_operation: 0",
+        "26: witnesses[0].per_operation: found the number 0; expected more than 0",
+    ),
+    ("per_operation: 0.5", "path: /x", "26: witnesses[0].path: unknown key; known here: kind, name, match, device,"),
+    ("kind: counter", "kind: gauge", '27: witnesses[1].kind: found "gauge"; expected interrupts or counter'),
+    ("kind: counter, ", "", "27: witnesses[1].kind: missing; expected interrupts or counter"),
+    (
+        "name: dequeued",
+        "name: job rings",
+        "27: witnesses[1]: found the name job rings again, as in [0]; expected it once",
+    ),
+    (
+        GOOD[GOOD.index("  - kind: int") : GOOD.index("throughput")],
+        "  []\n",
+        "21: witnesses: found an empty list; expected at",
+    ),
+    ("processes: 1", "processes: 0", "30: throughput[0].processes: found the number 0; expected more than 0"),
+    ("processes: 1", "processes: 1.5", "30: throughput[0].processes: found the number 1.5; expected a whole number"),
+    (
+        "      16: {floor: 1.0e+5",
+        "      0: {floor: 1.0e+5",
+        "32: throughput[0].bounds.0: found the number 0 as a key; expected",
+    ),
+    ("      16:", "      '16':", '32: throughput[0].bounds.16: found "16" as a key; expected a whole number'),
+    (
+        "floor: 1.0e+5",
+        "floor: 5.0e+7",
+        "32: throughput[0].bounds.16: found a floor of 5e+07 above a ceiling of 4e+07; exp",
+    ),
+    ("floor: 1.0e+5, ", "", "32: throughput[0].bounds.16.floor: missing; expected a number"),
+    ("floor: 1.0e+5", "floor: -1", "32: throughput[0].bounds.16.floor: found the number -1; expected 0 or more bytes"),
+    (
+        "  timeout: 30",
+        "  timeout: 30\n  timeout: 31",
+        "11: bootloader.timeout: key written twice, first in line 10; exp",
+    ),
+    ("cryptodev: {", "cryptodev: {<<: {module: a}, ", "17: cryptodev: found `<<`; expected the keys themselves"),
+    ("cryptodev: {", "cryptodev: {true: 1, ", "17: cryptodev: found `true` as a key; expected text or a whole number"),
+    ("[tftpboot, booti]", "&a [*a]", "12: boot.tftp[0]: found an alias to what it is itself a part of"),
+]
+
+
+@pytest.mark.parametrize(("good", "bad", "told"), WRONG, ids=[told.split(";")[0] for _, _, told in WRONG])
+def test_a_mistake_is_told_with_its_line(folder: Path, good: str, bad: str, told: str) -> None:
+    assert GOOD.count(good) == 1
+    told_lines = mistakes_in(GOOD.replace(good, bad), folder)
+    assert [line for line in told_lines if line.startswith(f"boards/bad.yaml:{told}")], told_lines
+
+
+BROKEN = [
+    ("a: [1\nb: 2\n", "2: not YAML: while parsing a flow sequence: expected ',' or ']'"),
+    ("a: 1\n\tb: 2\n", "2: not YAML: while scanning for the next token: found character '\\t'"),
+    ("a: 1\n---\nb: 2\n", "2: not YAML: expected a single document in the stream"),
+    ("a: 1\nb: \x07\n", "2: not YAML: found the control character U+0007; expected printable text"),
+    ("a: *b\n", "1: not YAML: found undefined alias 'b'"),
+    ("[" * 5000, "1: "),
+    ("", "1: found an empty file; expected a mapping"),
+    ("# nothing\n- a\n", "2: found a list; expected a mapping"),
+    ("just text\n", "1: found a single value; expected a mapping"),
+]
+
+
+@pytest.mark.parametrize(("text", "told"), BROKEN)
+def test_a_file_that_is_no_mapping_in_yaml_is_told_with_its_line(folder: Path, text: str, told: str) -> None:
+    assert mistakes_in(text, folder)[0].startswith(f"boards/bad.yaml:{told}")
+
+
+def test_a_file_that_is_not_text_is_told(folder: Path) -> None:
+    (folder / "bad.yaml").write_bytes(b"a: 1\nb: \xff\n")
+    assert mistakes_of("bad", folder) == ["boards/bad.yaml:2: found byte 0xff; expected UTF-8 text"]
+
+
+def test_a_folder_in_place_of_a_file_is_told(folder: Path) -> None:
+    (folder / "bad.yaml").mkdir()
+    assert mistakes_of("bad", folder) == ["boards/bad.yaml: cannot be read: Is a directory"]
+
+
+def test_all_mistakes_are_told_at_once_in_order(folder: Path) -> None:
+    text = GOOD.replace("libc: musl", "libc: 5").replace("engine:", "enginee:").replace("processes: 1", "processes: -1")
+    text = text.replace("  timeout: 30", "  timeout: 30\n  timeout: 31").replace(
+        "16: {floor: 1.0e", "16: {floor: 9.0e+"
+    )
+    lines = [int(line.split(":")[1]) for line in mistakes_in(text, folder)]
+    assert lines == [3, 11, 15, 16, 31, 33]
+
+
+def test_a_file_outside_the_working_directory_is_named_in_full(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "bad.yaml").write_text(GOOD.replace("libc: musl", "libc: 5"))
+    elsewhere = folder.parent / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert mistakes_of("bad", folder)[0].startswith(f"{folder}/bad.yaml:3: libc: ")
+
+
+def test_an_unknown_name_says_what_there_is(folder: Path) -> None:
+    (folder / "other.yaml").write_text(GOOD)
+    assert mistakes_of("godo", folder) == ['no board "godo" in boards; there are: good, other; did you mean good?']
+    assert mistakes_of("quite/different", folder) == ['no board "quite/different" in boards; there are: good, other']
+
+
+def test_a_file_whose_name_cannot_be_a_board_name_is_refused(folder: Path) -> None:
+    (folder / "my board.yaml").write_text(GOOD)
+    assert mistakes_of("my board", folder)[0].startswith(
+        "boards/my board.yaml: a board is named by its file; expected "
+    )
+
+
+def test_a_private_file_is_read_by_its_path_and_extends_by_name(folder: Path) -> None:
+    (folder.parent / "private.yaml").write_text("extends: good\ndescription: mine\n")
+    assert load_board("private.yaml", folder).description == "mine"
+    told = mistakes_of("privat.yaml", folder)
+    assert told == ["privat.yaml: no such board file; there are: private; did you mean private?"]
+
+
+def test_extends_merges_mappings_and_replaces_the_rest(folder: Path) -> None:
+    (folder / "child.yaml").write_text(
+        "extends: good\n"
+        "bootloader: {timeout: 99}\n"
+        "algorithms:\n  SHA256: null\n  AES-128-CBC: {driver: null}\n  SHA1: {kernel: sha1}\n"
+        "witnesses: []\n"
+        "boot: {tftp: [one]}\n"
+    )
+    good, child = load_board("good", folder), load_board("child", folder)
+    assert child.name == "child"
+    assert child.bootloader == good.bootloader.model_copy(update={"timeout": 99.0})
+    assert list(child.algorithms) == ["AES-128-CBC", "SHA1"]
+    assert child.algorithms["AES-128-CBC"].driver is None
+    assert child.witnesses == ()
+    assert child.boot == {"tftp": ("one",)}
+    assert child.throughput == good.throughput
+
+
+def test_a_chain_of_three_is_merged_from_the_bottom(folder: Path) -> None:
+    (folder / "b.yaml").write_text("extends: good\nlinux: {user: admin}\nalgorithms: {SHA256: null}\n")
+    (folder / "c.yaml").write_text("extends: b\nlinux: {timeout: 7}\nalgorithms: {SHA256: {kernel: other}}\n")
+    board = load_board("c", folder)
+    assert (board.linux.user, board.linux.timeout, board.linux.login) == ("admin", 7.0, "login: ")
+    assert (board.extends, board.algorithms["SHA256"].kernel) == ("b", "other")
+
+
+def test_mistakes_after_a_merge_name_the_file_where_the_value_stands(folder: Path) -> None:
+    (folder / "base.yaml").write_text(GOOD.replace("timeout: 120", "timeout: -120"))
+    (folder / "child.yaml").write_text("extends: base\n\nopenssl:\n  settings:\n    CIPHERS: 5\nlinux:\n  user: a b\n")
+    assert mistakes_of("child", folder) == [
+        "boards/base.yaml:13: linux.timeout: found the number -120; expected more than 0 seconds",
+        "boards/child.yaml:5: openssl.settings.CIPHERS: found the number 5; expected text (write it in quotes)",
+        'boards/child.yaml:7: linux.user: found "a b"; expected one word without spaces',
+    ]
+
+
+def test_a_key_that_null_removed_and_that_is_needed_is_told_where_its_mapping_was_changed(folder: Path) -> None:
+    (folder / "child.yaml").write_text("extends: good\nopenssl:\n  engine: null\n")
+    assert mistakes_of("child", folder) == ["boards/child.yaml:2: openssl.engine: missing; expected text"]
+
+
+@pytest.mark.parametrize(
+    ("extends", "told"),
+    [
+        ("goood", 'boards/bad.yaml:2: extends: no board "goood" in boards; there are: bad, good; did you mean good?'),
+        ("[good]", "boards/bad.yaml:2: extends: found a list; expected text"),
+        ("bad", "boards/bad.yaml:2: extends: found a ring, bad -> bad; expected an end"),
+        ("../none.yaml", "boards/bad.yaml:2: extends: boards/../none.yaml: no such board file; there are: none"),
+    ],
+)
+def test_a_wrong_extends_is_told(folder: Path, extends: str, told: str) -> None:
+    assert told in mistakes_in(f"# a comment\nextends: {extends}\n", folder)
+
+
+def test_a_longer_ring_is_told(folder: Path) -> None:
+    (folder / "a.yaml").write_text("extends: b\n")
+    (folder / "b.yaml").write_text("extends: a\n")
+    assert mistakes_of("a", folder) == ["boards/b.yaml:1: extends: found a ring, a -> b -> a; expected an end"]
+
+
+def test_a_null_that_removes_nothing_is_no_way_around_the_schema(folder: Path) -> None:
+    (folder / "child.yaml").write_text("extends: good\nopenssl:\n  enginee: null\n")
+    told = mistakes_of("child", folder)
+    assert told == ["boards/child.yaml:3: openssl.enginee: unknown key; known here: engine, settings"]

@@ -1,0 +1,280 @@
+"""Lab files: what is right is read, every mistake is told with its line, and no secret gets in or out."""
+
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from fixtures.lab.labfile import Command, Console, Lab, Network, Qmp, Tftp, Unit, example, load_lab, select
+from fixtures.lab.lease import take_any
+from fixtures.outcome import UsageError
+
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFUA5aEKapuUBoDzhQPssf582jvNNFzFoIijDy1STSP5"
+
+GOOD = f"""\
+units:
+  - name: bench-1
+    board: ls1046a
+    console: {{url: /dev/ttyUSB0}}
+    power:
+      kind: command
+      on: outlet 1 on
+      off: outlet 1 off
+    network:
+      address: board.lab.example
+      port: 2222
+      key_file: ~/.ssh/key
+      host_key: {HOST_KEY} a comment
+  - name: bench-2
+    board: ls1046a
+    console: {{url: 'rfc2217://console.lab.example:7001', baud: 9600}}
+    power: {{kind: qmp, path: ~/qmp.sock}}
+    network: {{address: 'fe80::1', key_file: ~/.ssh/key, host_key: "{HOST_KEY}"}}
+    tftp: {{server: 10.0.2.2, folder: ~/tftp}}
+  - name: bench-1
+    board: imx8qxp-mek
+    console: {{url: 'socket://127.0.0.1:5000'}}
+    power: {{kind: qmp, path: /run/qmp}}
+    network: {{address: 10.0.0.3, key_file: ~/.ssh/key, host_key: "{HOST_KEY}"}}
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home, which is also the working directory, with the files that lab files here name."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tftp").mkdir()
+    (tmp_path / ".ssh").mkdir()
+    for name in ("key", "id_ed25519"):
+        (tmp_path / ".ssh" / name).touch(mode=0o600)
+    return tmp_path
+
+
+def mistakes_in(text: str) -> list[str]:
+    """The lines of the error that a lab file with this text gives."""
+    Path("lab.yaml").write_text(text)
+    with pytest.raises(UsageError) as caught:
+        load_lab(Path("lab.yaml"))
+    return str(caught.value).splitlines()
+
+
+def good_lab() -> Lab:
+    Path("lab.yaml").write_text(GOOD)
+    return load_lab(Path("lab.yaml"))
+
+
+def test_every_value_of_a_good_file_arrives(home: Path) -> None:
+    first, second, third = good_lab().units
+    assert (first.id, second.id, third.id) == ("ls1046a/bench-1", "ls1046a/bench-2", "imx8qxp-mek/bench-1")
+    assert first.console == Console(url="/dev/ttyUSB0", baud=115200)
+    assert first.power == Command(on="outlet 1 on", off="outlet 1 off")
+    assert (first.network.address, first.network.port, first.network.user) == ("board.lab.example", 2222, "root")
+    assert first.network.key_file == home / ".ssh/key"
+    assert first.tftp is None
+    assert second.power == Qmp(path=home / "qmp.sock")
+    assert second.console.baud == 9600
+    assert second.tftp == Tftp(server="10.0.2.2", folder=home / "tftp")
+
+
+def test_a_unit_can_be_made_without_a_file(home: Path) -> None:
+    unit = Unit(
+        name="0",
+        board="virt",
+        console=Console(url="socket://127.0.0.1:1"),
+        power=Qmp(path=home / "qmp"),
+        network=Network(address="127.0.0.1", port=2222, key_file=home / ".ssh/key", host_key=HOST_KEY),
+        tftp=Tftp(server="10.0.2.2", folder=home / "tftp"),
+    )
+    assert select(Lab(units=(unit,)), "virt") == (unit,)
+
+
+# What is replaced in the first unit of the good file, by what, and the line, path and text that must be told.
+WRONG = [
+    (
+        "/dev/ttyUSB0",
+        "ttyUSB0",
+        '4: units[0].console.url: found "ttyUSB0"; expected a serial device as /dev/ttyUSB0, or',
+    ),
+    ("/dev/ttyUSB0", "'socket://host'", '4: units[0].console.url: found "socket://host"; expected a serial device'),
+    ("/dev/ttyUSB0", "'socket://host:0'", '4: units[0].console.url: found "socket://host:0"; expected'),
+    ("/dev/ttyUSB0", "'rfc2217://host:65536'", '4: units[0].console.url: found "rfc2217://host:65536"; expected'),
+    ("/dev/ttyUSB0", "'rfc2217://[::1'", '4: units[0].console.url: found "rfc2217://[::1"; expected'),
+    ("/dev/ttyUSB0", "'telnet://host:23'", '4: units[0].console.url: found "telnet://host:23"; expected'),
+    ("/dev/ttyUSB0", "'socket://me:hunter2@h:1'", '4: units[0].console.url: found "socket://...@h:1"; expected'),
+    ("/dev/ttyUSB0}", "/dev/ttyUSB0, baud: 0}", "4: units[0].console.baud: found the number 0; expected more than 0"),
+    ("kind: command", "kind: magic", '6: units[0].power.kind: found "magic"; expected qmp or command'),
+    ("      kind: command\n", "", "5: units[0].power.kind: missing; expected qmp or command"),
+    ("kind: command", "kind: qmp", "5: units[0].power.path: missing; expected a path"),
+    ("kind: command", "kind: qmp", "7: units[0].power.on: unknown key; known here: kind, path"),
+    ("      on: outlet 1 on", "      command: 1", "7: units[0].power.command: unknown key; known here: kind, on, off"),
+    ("on: outlet 1 on", "on: ''", '7: units[0].power.on: found ""; expected text that is not empty'),
+    ("port: 2222", "port: 65536", "11: units[0].network.port: found the number 65536; expected a port from 1 to 65535"),
+    ("port: 2222", "port: 0", "11: units[0].network.port: found the number 0; expected a port from 1 to 65535"),
+    ("port: 2222", "port: '22'", '11: units[0].network.port: found "22"; expected a whole number'),
+    (
+        "board.lab.example",
+        "ssh://x",
+        '10: units[0].network.address: found "ssh://x"; expected a host name or an IP addr',
+    ),
+    ("board.lab.example", "192.168.1.256", "10: units[0].network.address: found"),
+    (
+        "~/.ssh/key\n",
+        "~/.ssh/none\n",
+        '12: units[0].network.key_file: found "~/.ssh/none"; expected the file of an SSH priv',
+    ),
+    (
+        "~/.ssh/key\n",
+        "~/.ssh\n",
+        '12: units[0].network.key_file: found "~/.ssh"; expected the file of an SSH private key',
+    ),
+    (
+        "~/.ssh/key\n",
+        ".ssh/key\n",
+        '12: units[0].network.key_file: found ".ssh/key"; expected a path of this host that',
+    ),
+    ("~/.ssh/key\n", "~nobody-at-all/key\n", "12: units[0].network.key_file: found"),
+    (
+        "~/.ssh/key\n",
+        "5\n",
+        "12: units[0].network.key_file: found the number 5; expected a path of this host that begins",
+    ),
+    (
+        f"{HOST_KEY} a comment",
+        "ssh-ed25519 AAAA",
+        '13: units[0].network.host_key: found "ssh-ed25519 AAAA"; expected an',
+    ),
+    (f"{HOST_KEY} a comment", f"host {HOST_KEY}", "13: units[0].network.host_key: found"),
+    (f"{HOST_KEY} a comment", HOST_KEY.replace("ed25519 ", "rsa "), "13: units[0].network.host_key: found"),
+    (
+        "name: bench-1\n    board: ls",
+        "name: bench-2\n    board: ls",
+        "14: units[1]: found the unit ls1046a/bench-2 again,",
+    ),
+    (
+        "url: /dev/ttyUSB0",
+        "url: 'socket://127.0.0.1:5000'",
+        "20: units[2]: found the console socket://127.0.0.1:5000 again",
+    ),
+    ("    board: ls1046a\n    console: {url: /", "    console: {url: /", "2: units[0].board: missing; expected text"),
+    ("server: 10.0.2.2", "server: tftp.lab", '19: units[1].tftp.server: found "tftp.lab"; expected an IP address'),
+    ("folder: ~/tftp", "folder: ~/none", '19: units[1].tftp.folder: found "~/none"; expected a folder that exists'),
+    ("units:", "unit:", "1: units: missing; expected a list"),
+    (GOOD[GOOD.index("\n") :], " []", "1: units: found an empty list; expected at least one unit"),
+]
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(("good", "bad", "told"), WRONG)
+def test_a_mistake_is_told_with_its_line(good: str, bad: str, told: str) -> None:
+    assert good in GOOD
+    lines = mistakes_in(GOOD.replace(good, bad, 1))
+    assert [line for line in lines if line.startswith(f"lab.yaml:{told}")], lines
+    assert not [line for line in lines if "hunter2" in line]
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("key", ["password", "passphrase", "ssh_password", "token", "private_key", "client_secret"])
+def test_a_secret_is_refused_with_advice_and_not_repeated(key: str) -> None:
+    lines = mistakes_in(GOOD.replace("      port: 2222", f"      {key}: hunter2", 1))
+    assert len(lines) == 1
+    assert lines[0].startswith(
+        f"lab.yaml:11: units[0].network.{key}: a secret does not belong in this file; keep it in a "
+    )
+    assert "hunter2" not in lines[0]
+
+
+@pytest.mark.usefixtures("home")
+def test_a_private_key_in_the_file_is_not_repeated() -> None:
+    pasted = "      host_key: |\n        -----BEGIN OPENSSH PRIVATE KEY-----\n        hunter2\n"
+    lines = mistakes_in(GOOD.replace(f"      host_key: {HOST_KEY} a comment\n", pasted, 1))
+    assert len(lines) == 1
+    assert lines[0].startswith(
+        "lab.yaml:13: units[0].network.host_key: found text of 3 lines; expected an OpenSSH public"
+    )
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602])
+def test_a_key_file_open_to_others_is_refused(home: Path, mode: int) -> None:
+    (home / ".ssh/key").chmod(mode)
+    line = mistakes_in(GOOD)[0]
+    assert line.startswith("lab.yaml:12: units[0].network.key_file: ")
+    assert f"its mode is {mode:04o}; do: chmod 600 {home}/.ssh/key" in line
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(
+    "key",
+    [
+        ed25519.Ed25519PrivateKey.generate(),
+        ec.generate_private_key(ec.SECP256R1()),
+        rsa.generate_private_key(65537, 2048),
+    ],
+    ids=["ed25519", "ecdsa", "rsa"],
+)
+def test_every_usual_kind_of_host_key_is_taken(
+    key: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
+) -> None:
+    line = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    Path("lab.yaml").write_text(GOOD.replace(HOST_KEY, line))
+    assert load_lab(Path("lab.yaml")).units[1].network.host_key == line
+
+
+@pytest.mark.parametrize(
+    "url", ["/dev/serial/by-id/usb-x", "socket://[::1]:9", "rfc2217://h:1?ign_set_control", "loop://"]
+)
+def test_console_urls_that_pyserial_knows_are_taken(url: str) -> None:
+    assert Console(url=url).url == url
+
+
+@pytest.mark.usefixtures("home")
+def test_select_finds_any_of_a_type_or_one() -> None:
+    lab = good_lab()
+    assert [unit.id for unit in select(lab, "ls1046a")] == ["ls1046a/bench-1", "ls1046a/bench-2"]
+    assert [unit.id for unit in select(lab, "ls1046a/bench-2")] == ["ls1046a/bench-2"]
+    assert [unit.id for unit in select(lab, "imx8qxp-mek")] == ["imx8qxp-mek/bench-1"]
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        ("ls1046", "there are: imx8qxp-mek, ls1046a; did you mean ls1046a?"),
+        (
+            "ls1046a/bench-3",
+            "there are: imx8qxp-mek/bench-1, ls1046a/bench-1, ls1046a/bench-2; did you mean ls1046a/bench-2?",
+        ),
+    ],
+)
+def test_select_says_what_there_is(wanted: str, told: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        select(good_lab(), wanted)
+    assert str(caught.value) == f'no unit "{wanted}" in the lab file; {told}'
+
+
+@pytest.mark.usefixtures("home")
+def test_a_missing_lab_file_says_what_to_write_and_that_loads_as_it_stands() -> None:
+    with pytest.raises(UsageError) as caught:
+        load_lab(Path("lab.yaml"), board="openwrt-ls1046a")
+    advice, _, text = str(caught.value).partition("\n\n")
+    assert advice.startswith("no lab file lab.yaml, which says where the units of openwrt-ls1046a are. Write it")
+    assert text == example("openwrt-ls1046a")
+    Path("lab.yaml").write_text(text)
+    unit = select(load_lab(Path("lab.yaml")), "openwrt-ls1046a")[0]
+    assert unit.id == "openwrt-ls1046a/bench-1"
+    assert unit.tftp is not None
+
+
+@pytest.mark.usefixtures("home")
+def test_the_example_is_held_to_the_same_schema() -> None:
+    assert mistakes_in(example("x").replace("baud", "bauds"))[0].startswith(
+        "lab.yaml:7: units[0].console.bauds: unknown key"
+    )
+
+
+@pytest.mark.usefixtures("home")
+def test_the_first_free_unit_of_a_type_is_leased(tmp_path: Path) -> None:
+    ids = [unit.id for unit in select(good_lab(), "ls1046a")]
+    with take_any(ids, tmp_path / "leases") as first, take_any(ids, tmp_path / "leases") as second:
+        assert [first.unit_id, second.unit_id] == ids

@@ -1,0 +1,254 @@
+"""The run record as a file: what is written is there at once, whoever writes, and whatever ends the writer."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.outcome import LabError, UsageError
+from fixtures.record.record import KINDS, RunRecord, read
+
+TEST = {"nodeid": "tests/test_boot.py::test_boots", "outcome": "passed", "seconds": 1, "reason": ""}
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> RunRecord:
+    return RunRecord.create(tmp_path / "runs", "virt", version="0.1")
+
+
+def test_folder_latest_and_first_line(tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    record = RunRecord.create(root, "virt", version="0.1", unit="virt/0", image="image-1")
+    assert re.fullmatch(r"\d{8}T\d{6}Z-virt", record.folder.name)
+    assert str((root / "latest").readlink()) == record.folder.name
+    (line,) = read(root / "latest")
+    assert {name: line[name] for name in ("kind", "board", "unit", "image", "version")} == {
+        "kind": "run",
+        "board": "virt",
+        "unit": "virt/0",
+        "image": "image-1",
+        "version": "0.1",
+    }
+    stamp = record.folder.name[:16]
+    assert re.sub(r"[-:]", "", line["started"]) == stamp
+
+
+def test_runs_of_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
+    folders = [RunRecord.create(tmp_path, "virt", version="0.1").folder for _ in range(20)]
+    assert len(set(folders)) == 20
+    assert str((tmp_path / "latest").readlink()) == folders[-1].name
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["latest", *(path.name for path in folders)])
+
+
+def test_board_name_that_no_folder_can_have(tmp_path: Path) -> None:
+    record = RunRecord.create(tmp_path, "ls1046a/../x y", version="0.1")
+    assert record.folder.parent == tmp_path
+    assert record.folder.name.endswith("-ls1046a-..-x-y")
+    assert read(record.folder)[0]["board"] == "ls1046a/../x y"
+
+
+def test_root_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(UsageError, match=r"runs: cannot make the folder of the run record"):
+        RunRecord.create(tmp_path / "runs", "virt", version="0.1")
+
+
+def test_latest_that_is_a_folder_is_not_destroyed(tmp_path: Path) -> None:
+    (tmp_path / "latest").mkdir()
+    (tmp_path / "latest" / "mine").write_text("kept")
+    with pytest.raises(UsageError, match=r"latest"):
+        RunRecord.create(tmp_path, "virt", version="0.1")
+    assert (tmp_path / "latest" / "mine").read_text() == "kept"
+    assert not list(tmp_path.glob(".latest*"))
+
+
+def test_a_line_is_in_the_file_when_write_returns(record: RunRecord) -> None:
+    record.write("fact", name="kernel\nrelease \u2028\udcff", value="6.1")
+    last = (record.folder / "record.jsonl").read_bytes().split(b"\n")[-2]
+    assert json.loads(last)["name"] == "kernel\nrelease \u2028\udcff"
+    assert read(record.folder)[-1]["name"] == "kernel\nrelease \u2028\udcff"
+
+
+GOOD: dict[str, dict[str, Any]] = {
+    "run": {"board": "virt", "unit": None, "image": None, "started": "2026-11-22T18:15:00Z", "version": "0.1"},
+    "fact": {"name": "kernel", "value": "6.1"},
+    "vectors": {
+        "layer": "engine",
+        "algorithm": "SHA1",
+        "group": "SHA1-ShortMsg",
+        "total": 65,
+        "failed": 0,
+        **dict.fromkeys(["driver"], None),
+        "seconds": 0.5,
+    },
+    "refused": {"source": "SHA1Monte.rsp", "total": 100, "why": "Monte Carlo"},
+    "algorithm": {"algorithm": "SHA1", "kernel": "sha1", "driver": "sha1-generic", "promised": False},
+    "witness": {
+        **dict.fromkeys(["test", "layer", "algorithm", "name"], "x"),
+        "operations": 10,
+        "before": 1,
+        "after": 2,
+        "proven": True,
+    },
+    "throughput": {
+        "layer": "engine",
+        "algorithm": "aes-128-cbc",
+        "block": 1024,
+        "processes": 1,
+        "bytes_per_second": 1e6,
+        "low": 1,
+        "high": 2.0,
+        "cpu_seconds": None,
+        "floor": None,
+        "ceiling": None,
+    },
+    "test": TEST,
+    "verdict": {"outcome": "good", "exit_status": 0, "culprit": None, "why": []},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_written_and_each_of_its_fields_is_required(record: RunRecord, kind: str) -> None:
+    record.write(kind, **GOOD[kind], extra="more than needed is allowed")
+    assert read(record.folder)[-1] | GOOD[kind] == read(record.folder)[-1]
+    for field in GOOD[kind]:
+        with pytest.raises(TypeError, match=f"kind '{kind}' lacks the field '{field}'"):
+            record.write(kind, **{name: value for name, value in GOOD[kind].items() if name != field})
+        with pytest.raises(TypeError, match=rf"{kind}\.{field} is "):
+            record.write(kind, **{**GOOD[kind], field: b"bytes"})
+    assert len(read(record.folder)) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        ("test", "outcome", "xfailed"),
+        ("test", "seconds", float("nan")),
+        ("test", "seconds", True),
+        ("vectors", "failed", False),
+        ("vectors", "failed", 0.0),
+        ("throughput", "floor", "1e5"),
+        ("verdict", "outcome", "unfinished"),
+        ("verdict", "why", [1]),
+        ("verdict", "why", "a string"),
+        ("fact", "value", ["a", "list"]),
+    ],
+)
+def test_wrong_values_are_refused(record: RunRecord, kind: str, field: str, value: object) -> None:
+    with pytest.raises(TypeError, match=rf"{kind}\.{field} is "):
+        record.write(kind, **{**GOOD[kind], field: value})
+    assert len(read(record.folder)) == 1
+
+
+def test_unknown_kind_and_closed_record_are_refused(record: RunRecord) -> None:
+    with pytest.raises(TypeError, match="unknown kind 'tests'; the kinds are run, fact, "):
+        record.write("tests", **TEST)
+    record.close()
+    record.close()
+    with pytest.raises(TypeError, match="closed"):
+        record.write("test", **TEST)
+
+
+def test_threads_share_a_record(record: RunRecord) -> None:
+    def work(number: int) -> None:
+        for line in range(100):
+            record.write("fact", name=f"{number}.{line}", value="x" * 5000)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    facts = read(record.folder)[1:]
+    assert sorted(fact["name"] for fact in facts) == sorted(f"{n}.{line}" for n in range(8) for line in range(100))
+    assert {len(fact["value"]) for fact in facts} == {5000}
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from fixtures.record.record import RunRecord
+record = RunRecord.open(Path(sys.argv[1]))
+for line in range(int(sys.argv[3])):
+    record.write("fact", name=f"{sys.argv[2]}.{line}", value="y" * 9000)
+    print(line, flush=True)
+"""
+
+
+def _writer(folder: Path, name: str, lines: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", WRITER, str(folder), name, str(lines)]
+    return subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True)
+
+
+def test_processes_append_to_one_record(record: RunRecord) -> None:
+    writers = [_writer(record.folder, str(number), 100) for number in range(3)]
+    for writer in writers:
+        writer.communicate(timeout=60)
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    names = [line["name"] for line in read(record.folder)[1:]]
+    assert sorted(names) == sorted(f"{n}.{line}" for n in range(3) for line in range(100))
+
+
+def test_what_a_killed_process_wrote_is_there(record: RunRecord) -> None:
+    writer = _writer(record.folder, "w", 10**6)
+    assert writer.stdout
+    said = [writer.stdout.readline() for _ in range(10)]
+    writer.send_signal(signal.SIGKILL)
+    writer.communicate(timeout=60)
+    assert writer.returncode == -signal.SIGKILL
+    lines = read(record.folder)
+    assert said[-1] == "9\n"
+    assert [line["name"] for line in lines[1:11]] == [f"w.{line}" for line in range(10)]
+
+
+def test_torn_last_line_is_said_and_not_fatal(record: RunRecord) -> None:
+    record.write("test", **TEST)
+    with (record.folder / "record.jsonl").open("ab") as file:
+        file.write(b'{"kind": "test", "nodeid": "tests/te')
+    lines = read(record.folder)
+    assert [line["kind"] for line in lines] == ["run", "test", "unreadable"]
+    assert (lines[2]["line"], lines[2]["text"]) == (3, '{"kind": "test", "nodeid": "tests/te')
+
+
+def test_line_glued_to_a_torn_one_is_read(record: RunRecord) -> None:
+    with (record.folder / "record.jsonl").open("ab") as file:
+        file.write(b'{"kind": "fact", "name": "torn \xff')
+    record.write("test", **{**TEST, "reason": 'says {"kind": "x"}'})
+    lines = read(record.folder)
+    assert [line["kind"] for line in lines] == ["run", "unreadable", "test"]
+    assert lines[1]["text"] == '{"kind": "fact", "name": "torn \\xff'
+    assert lines[2]["reason"] == 'says {"kind": "x"}'
+
+
+@pytest.mark.parametrize("line", ["[]", "1", '{"no": "kind"}', '{"kind": "fact", "name": "x"}', "", "\x00"])
+def test_line_that_is_no_record_is_said(record: RunRecord, line: str) -> None:
+    with (record.folder / "record.jsonl").open("a") as file:
+        file.write(line + "\n")
+    record.write("test", **TEST)
+    assert [line["kind"] for line in read(record.folder)] == ["run", "unreadable", "test"]
+
+
+def test_kind_of_a_later_version_is_read_as_it_is(record: RunRecord) -> None:
+    with (record.folder / "record.jsonl").open("a") as file:
+        file.write('{"kind": "culprit", "x": 1}\n')
+    assert read(record.folder)[-1] == {"kind": "culprit", "x": 1}
+
+
+def test_no_record_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no run record to read"):
+        read(tmp_path)
+    with pytest.raises(UsageError, match="no run record to append to"):
+        RunRecord.open(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this host has no /dev/full")
+def test_full_disk_is_told(tmp_path: Path) -> None:
+    (tmp_path / "record.jsonl").symlink_to("/dev/full")
+    with pytest.raises(LabError, match=r"cannot write the run record: No space left"):
+        RunRecord(tmp_path).write("test", **TEST)

@@ -1,0 +1,200 @@
+"""The page of a run and the command that makes it again, both from the record alone."""
+
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.outcome import UsageError
+from fixtures.record.record import Record, RunRecord, read
+from fixtures.record.report import page as page_of
+from fixtures.record.report import write_report
+from fixtures.record.summary import Summary, summarise
+from fixtures.record.verdict import judge
+
+BUILD_ID = "8c1d5b0f3a7e42d98810e5d3b2a6c4f7e9d01234"
+AT_ENGINE = {"layer": "engine", "algorithm": "AES-192-CBC"}
+DRIVER = "virtio_crypto_aes_cbc"
+
+
+def asked(nodeid: str, outcome: str = "passed", reason: str = "") -> Record:
+    return {"kind": "test", "nodeid": nodeid, "outcome": outcome, "seconds": 0.12, "reason": reason}
+
+
+def speed(value: float, floor: float | None, ceiling: float | None) -> Record:
+    rates = {"bytes_per_second": value, "low": value * 0.97, "high": value * 1.04, "cpu_seconds": 0.9}
+    where = {"kind": "throughput", "layer": "engine", "algorithm": "aes-128-cbc", "block": 16384, "processes": 1}
+    return {**where, **rates, "floor": floor, "ceiling": ceiling}
+
+
+def vectors(layer: str, algorithm: str, total: int, failed: int = 0) -> Record:
+    counts = {"total": total, "failed": failed, "seconds": 0.1, "driver": None}
+    return {"kind": "vectors", "layer": layer, "algorithm": algorithm, "group": f"{algorithm}-x", **counts}
+
+
+def ill() -> list[Record]:
+    """A bad run, each kind of line in it."""
+    answers = "3 of 128 answers are wrong; first: COUNT = 2\r\nkey 00\n<b>&amp;<script>alert(1)</script>"
+    numbers: dict[str, Any] = {"operations": 1000, "before": 4711, "after": 4723, "proven": False}
+    return [
+        {"kind": "fact", "name": "engine build-id", "value": BUILD_ID},
+        {"kind": "refused", "source": "CBCMCT128.rsp", "total": 200, "why": "Monte Carlo: not run yet"},
+        {"kind": "algorithm", "algorithm": "AES-192-CBC", "kernel": "cbc(aes)", "driver": DRIVER, "promised": True},
+        {"kind": "algorithm", "algorithm": "SHA512", "kernel": "sha512", "driver": "sha512-generic", "promised": False},
+        *(vectors("openssl", name, 588) for name in ("AES-192-CBC", "SHA512")),
+        vectors("engine", "AES-192-CBC", 588, 3),
+        vectors("engine", "SHA512", 129),
+        {"kind": "witness", "test": "t.py::w", **AT_ENGINE, "name": "virtio-crypto interrupts", **numbers},
+        speed(2.31e6, 1e5, 4e7),
+        speed(4.75e7, 1e6, 4e7),
+        *(asked(f"tests/test_answers.py::test_known_answers[{number}]") for number in range(150)),
+        asked("tests/test_answers.py::test_known_answers[x]", "failed", answers),
+        asked("tests/test_boot.py::test_reset", "error", "SSH lost"),
+        asked("tests/test_fast.py::test_calibrated", "skipped", "no bound is marked as calibrated"),
+    ]
+
+
+def judged(records: list[Record]) -> list[Record]:
+    return [*records, {"kind": "verdict", **dataclasses.asdict(judge(records))}]
+
+
+def summary_of(records: list[Record]) -> Summary:
+    return summarise(judged(records), Path("20261122T181500Z-virt"))
+
+
+def stored(root: Path, records: list[Record]) -> Path:
+    """Write records as a run does, and return the folder."""
+    with RunRecord.create(root, "virt", version="0.1") as record:
+        for fields in records:
+            record.write(**fields)
+    return record.folder
+
+
+class Page(HTMLParser):
+    """What a page is made of: tags with their attributes, and text; counts tags that are not closed."""
+
+    def __init__(self, text: str) -> None:
+        """Read the whole page."""
+        super().__init__()
+        self.attributes: list[tuple[str, str, str]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a tag."""
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in ("meta", "br", "rect", "line", "circle"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Close a tag."""
+        if tag not in ("rect", "line", "circle"):
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        """Note text."""
+        self.text += f" {data}"
+
+
+def test_report_stands_alone_and_is_well_formed(tmp_path: Path) -> None:
+    path = write_report(stored(tmp_path, judged(ill())))
+    text = path.read_text()
+    page = Page(text)
+    assert path.name == "report.html"
+    assert page.open == []
+    links = [(tag, value) for tag, name, value in page.attributes if name in ("href", "src")]
+    assert links == [("a", "console.log"), ("a", "junit.xml"), ("a", "record.jsonl")]
+    assert not re.search(r"<script|<link|@import|url\(|https?:|\bon\w+=", text)
+    assert list(path.parent.glob("*.new")) == []
+
+
+def test_report_shows_all_that_was_found() -> None:
+    text = page_of(summary_of(ill()))
+    said = " ".join(Page(text).text.split())
+    for words in (
+        "bad exit status 1",
+        "3 of 128 answers are wrong; first: COUNT = 2 key 00 <b>&amp;<script>alert(1)</script>",
+        "AES-192-CBC 588 585 3 wrong not proven virtio_crypto_aes_cbc",
+        "SHA512 588 129 software sha512-generic",
+        "16384 B, 1 process 0.90 s of CPU time floor 0.100 measured 2.24 to 2.40 ceiling 40.0 2.31 MB/s within",
+        "floor 1.00 measured 46.1 to 49.4 ceiling 40.0 47.5 MB/s above ceiling",
+        "AES-192-CBC engine virtio-crypto interrupts 1000 4711 4723 12 not proven",
+        "no bound is marked as calibrated",
+        "CBCMCT128.rsp 200 Monte Carlo: not run yet",
+        BUILD_ID,
+        "tests/test_answers.py 150 passed",
+    ):
+        assert words in said
+    assert said.index("failed 1") < said.index("lab error 1") < said.index("skipped 1") < said.index("passed 150")
+
+
+def test_report_of_a_killed_run_and_of_lines_that_cannot_be_read(tmp_path: Path) -> None:
+    folder = stored(tmp_path, ill())
+    with (folder / "record.jsonl").open("a") as file:
+        file.write('{"kind": "test", "nod')
+    said = " ".join(Page(write_report(folder).read_text()).text.split())
+    assert "unfinished no exit status" in said
+    assert "AES-192-CBC 588 585 3 wrong" in said
+    assert re.search(r"lines that cannot be read lab: line \d+ of the run record cannot be read: not JSON", said)
+
+
+def test_report_without_a_record(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no run record to read"):
+        write_report(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bar_places_the_rate_between_its_bounds() -> None:
+    def marks(value: float, floor: float | None, ceiling: float | None) -> list[float]:
+        text = page_of(summary_of([speed(value, floor, ceiling)]))
+        zone = re.search(r'class="zone" x="([\d.]+)%" y="6" width="([\d.]+)%"', text)
+        median = re.search(r'class="median" cx="([\d.]+)%"', text)
+        assert zone
+        assert median
+        return [float(zone[1]), float(median[1]), float(zone[1]) + float(zone[2])]
+
+    low, middle, high = marks(2e6, 1e5, 4e7)
+    assert 0 < low < middle < high < 100
+    assert middle == pytest.approx((low + high) / 2, abs=0.5)
+    below = marks(9e4, 1e5, 4e7)
+    assert below[1] < below[0]
+    above = marks(5e7, 1e5, 4e7)
+    assert above[1] > above[2]
+    assert marks(1e6, None, None)[::2] == [0, 100]
+    assert marks(0, None, 1)[1] >= 0
+
+
+def test_report_of_almost_nothing_and_of_bytes_that_no_page_can_hold(tmp_path: Path) -> None:
+    for words in ("No vectors were run", "Nothing was measured", "No witness was read", "No test was recorded"):
+        assert words in page_of(summary_of([]))
+    path = write_report(stored(tmp_path, judged([asked("t.py::a", "failed", "\x00\udcff\033")])))
+    assert r"\x00\udcff\x1b" in path.read_text()
+
+
+def command(folder: Path, here: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "80"}
+    line = [sys.executable, "-m", "fixtures.record", str(folder)]
+    return subprocess.run(line, cwd=here, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_command_prints_the_verdict_again_and_rewrites_the_report(tmp_path: Path) -> None:
+    folder = stored(tmp_path / "runs", judged(ill()))
+    (folder / "report.html").write_text("old")
+    done = command(Path("runs/latest"), tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"record   runs/{folder.name}\nOUTCOME  bad, exit status 1\n" in done.stdout
+    assert "AES-192-CBC" in (folder / "report.html").read_text()
+    assert read(folder)[-1]["kind"] == "verdict"
+
+
+def test_command_without_a_record(tmp_path: Path) -> None:
+    done = command(Path("runs/latest"), tmp_path)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "no run record to read" in done.stderr

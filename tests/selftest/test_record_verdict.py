@@ -1,0 +1,365 @@
+"""From the records of a run to its verdict on the terminal, from the record alone."""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from io import StringIO, TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.record.record import Record, RunRecord
+from fixtures.record.summary import Row, Summary, load, summarise
+from fixtures.record.terminal import rate, render, show
+from fixtures.record.verdict import judge
+
+AES = [f"AES-{bits}-{mode}" for mode in ("CBC", "ECB", "CTR") for bits in (128, 192, 256)]
+DIGESTS = ["SHA1", "SHA224", "SHA256", "SHA384", "SHA512"]
+SECTIONS = {"GFSbox": 7, "KeySbox": 21, "VarKey": 128, "VarTxt": 128, "MMT": 10}
+FACTS: dict[str, Any] = {
+    "U-Boot": "2023.01+dfsg-2+deb12u1",
+    "kernel": "6.1.0-40-arm64",
+    "OpenSSL": "OpenSSL 3.0.17 1 Jul 2025 (Library: OpenSSL 3.0.17 1 Jul 2025)",
+    "cryptodev": "1.14 (stand-in)",
+    "engine build-id": "8c1d5b0f3a7e42d98810e5d3b2a6c4f7e9d01234",
+    "driver": "virtio_crypto 1.0",
+    "harness time in the boot": "0.21 s",
+}
+
+
+def _groups() -> Iterator[tuple[str, str, int]]:
+    """Every algorithm with its vector groups and how many vectors each holds."""
+    for name in AES:
+        for operation in ("encrypt", "decrypt"):
+            sections = {"RFC3686": 3, "SP800-38A": 4} if "CTR" in name else SECTIONS
+            yield from ((name, f"{name}-{section}-{operation}", total) for section, total in sections.items())
+    for name in DIGESTS:
+        yield from ((name, f"{name}-{section}", total) for section, total in (("ShortMsg", 65), ("LongMsg", 64)))
+
+
+def _driver(name: str) -> str:
+    if "CBC" in name:
+        return "virtio_crypto_aes_cbc"
+    return f"{name[-3:].lower()}(aes-generic)" if "AES" in name else f"{name.lower()}-generic"
+
+
+def healthy() -> list[Record]:
+    """The records of a good run: 13 algorithms, two layers, 150 and more groups."""
+    records: list[Record] = [
+        {
+            "kind": "run",
+            "board": "virt",
+            "unit": None,
+            "image": None,
+            "started": "2026-11-22T18:15:00Z",
+            "version": "0.1",
+        },
+        {"kind": "run", "board": "virt", "unit": "virt/0", "image": "virt-5f3c2a91", "started": "", "version": "0.1"},
+        *({"kind": "fact", "name": name, "value": value} for name, value in FACTS.items()),
+        {"kind": "refused", "source": "CBCMCT128.rsp", "total": 200, "why": "Monte Carlo: not run yet"},
+        {"kind": "refused", "source": "SHA1Monte.rsp", "total": 100, "why": "Monte Carlo: not run yet"},
+        asked("tests/test_boot.py::test_board_boots"),
+        asked("tests/test_symbols.py::test_every_symbol_resolves"),
+        asked("tests/test_fast.py::test_calibrated", "skipped", "the board file marks no bound as calibrated"),
+    ]
+    for name in [*AES, *DIGESTS]:
+        records.append({"kind": "algorithm", "algorithm": name, "kernel": "", "driver": _driver(name)})
+        records[-1]["promised"] = "CBC" in name
+    for layer in ("openssl", "engine"):
+        for name, group, total in _groups():
+            line = {"kind": "vectors", "layer": layer, "algorithm": name, "group": group, "total": total, "failed": 0}
+            records.append({**line, "seconds": 0.05, "driver": "devcrypto" if layer == "engine" else "software"})
+            records.append(asked(f"tests/test_answers.py::test_known_answers[{layer}-{group}]"))
+    records += [witness(name, 1012) for name in AES[:3]]
+    records.append(asked("tests/test_offload.py::test_accelerator_did_it[AES-128-CBC]"))
+    records += [speed(block, processes) for processes in (1, 2) for block in (1024, 16384)]
+    return records
+
+
+def asked(nodeid: str, outcome: str = "passed", reason: str = "") -> Record:
+    return {"kind": "test", "nodeid": nodeid, "outcome": outcome, "seconds": 0.12, "reason": reason}
+
+
+def witness(algorithm: str, moved: int) -> Record:
+    where = {"kind": "witness", "test": f"test_offload.py::test_it[{algorithm}]", "layer": "engine"}
+    numbers = {"operations": 1000, "before": 4711, "after": 4711 + moved, "proven": moved >= 500}
+    return {**where, "algorithm": algorithm, "name": "virtio-crypto interrupts", **numbers}
+
+
+def speed(block: int, processes: int, value: float = 2.31e6) -> Record:
+    bounds = {"floor": 1e5 if block < 2000 else 1e6, "ceiling": 4e7, "cpu_seconds": 0.9}
+    rates = {"bytes_per_second": value, "low": value * 0.97, "high": value * 1.04}
+    where = {"layer": "engine", "algorithm": "aes-128-cbc", "block": block, "processes": processes}
+    return {"kind": "throughput", **where, **rates, **bounds}
+
+
+def judged(records: list[Record]) -> list[Record]:
+    return [*records, {"kind": "verdict", **dataclasses.asdict(judge(records))}]
+
+
+def summary_of(records: list[Record]) -> Summary:
+    return summarise(judged(records), Path.cwd() / "runs" / "20261122T181500Z-virt")
+
+
+def stored(root: Path, records: list[Record]) -> Path:
+    """Write records as a run does, and return the folder."""
+    with RunRecord.create(root, "virt", version="0.1") as record:
+        for fields in records:
+            record.write(**fields)
+    return record.folder
+
+
+def ill() -> list[Record]:
+    """A bad run: wrong answers, no offload, a rate above its ceiling, and trouble in the lab besides."""
+    records = healthy()
+    for line in records:
+        if line.get("group") == "AES-192-CBC-VarKey-encrypt" and line["layer"] == "engine":
+            line["failed"] = 3
+    records = [line for line in records if line["kind"] not in ("witness", "throughput")]
+    records += [witness("AES-128-CBC", 12), witness("AES-192-CBC", 1012), witness("AES-256-CBC", 0)]
+    records += [speed(1024, 1), speed(16384, 1, 4.75e7), speed(1024, 2, 9e4), speed(16384, 2)]
+    answer = "tests/test_answers.py::test_known_answers[engine-AES-192-CBC-VarKey-encrypt]"
+    failures = {
+        answer: "3 of 128 answers are wrong; first: CBCVarKey192.rsp:17 COUNT = 2, expected 7c9c0f6f...\nkey 00",
+        "tests/test_offload.py::test_accelerator_did_it[AES-128-CBC]": "the witness moved by 12 for 1000 operations",
+        "tests/test_offload.py::test_accelerator_did_it[AES-256-CBC]": "the witness moved by 0 for 1000 operations",
+        "tests/test_fast.py::test_throughput[aes-128-cbc-16384]": "47.5 MB/s is above the ceiling of 40.0 MB/s",
+        "tests/test_fast.py::test_throughput[aes-128-cbc-1024]": "0.090 MB/s is below the floor of 0.100 MB/s",
+    }
+    records += [asked(nodeid, "failed", reason) for nodeid, reason in failures.items()]
+    return [*records, asked("tests/test_boot.py::test_reset", "error", "SSH lost: 127.0.0.1:2222 refused\nTraceback")]
+
+
+# The verdict
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        (["passed"], ("good", 0)),
+        (["passed", "skipped"], ("good", 0)),
+        (["passed", "failed"], ("bad", 1)),
+        (["error", "failed", "passed"], ("bad", 1)),
+        (["passed", "error"], ("lab", 9)),
+        (["error"], ("lab", 9)),
+        (["skipped"], ("lab", 9)),
+        ([], ("lab", 9)),
+    ],
+)
+def test_outcomes_never_mix(outcomes: list[str], expected: tuple[str, int]) -> None:
+    verdict = judge([asked(f"t.py::test_{number}", outcome) for number, outcome in enumerate(outcomes)])
+    assert (verdict.outcome, verdict.exit_status, verdict.culprit) == (*expected, None)
+    assert bool(verdict.why) == (expected[0] != "good")
+
+
+def test_nothing_asked_is_said() -> None:
+    assert judge([]).why == ["nothing was asked"]
+    assert judge([asked("t.py::a", "skipped", "no board")]).why == ["nothing was asked", "t.py::a: no board"]
+
+
+def test_one_test_recorded_twice_keeps_its_worst_outcome() -> None:
+    for outcomes in (("failed", "passed"), ("passed", "failed")):
+        assert judge([asked("t.py::a", outcome) for outcome in outcomes]).outcome == "bad"
+    assert judge([asked("t.py::a", "passed"), asked("t.py::a", "error", "tear-down")]).why == [
+        "lab: t.py::a: tear-down"
+    ]
+
+
+def test_failures_come_first_and_a_common_reason_is_said_once() -> None:
+    tests = [asked("t.py::x", "error", "SSH lost"), asked("t.py::y", "error", "SSH lost\nTraceback")]
+    tests += [asked("t.py::a", "failed", "\n  wrong\nmore"), asked("t.py::b", "failed")]
+    assert judge(tests).why == [
+        "t.py::a: wrong",
+        "t.py::b: no reason given",
+        "lab: t.py::x: SSH lost (and 1 more alike)",
+    ]
+
+
+def test_line_that_cannot_be_read_is_no_good_run() -> None:
+    torn = {"kind": "unreadable", "line": 7, "why": "not JSON", "text": "{"}
+    assert judge([asked("t.py::a"), torn]).outcome == "lab"
+    assert judge([asked("t.py::a"), torn]).why == ["lab: line 7 of the run record cannot be read: not JSON"]
+
+
+# The summary
+
+
+def row(summary: Summary, algorithm: str, layer: str = "engine") -> Row:
+    return next(row for row in summary.rows if (row.algorithm, row.layer) == (algorithm, layer))
+
+
+def test_summary_of_a_good_run() -> None:
+    summary = summary_of(healthy())
+    assert len([line for line in healthy() if line["kind"] == "vectors"]) >= 150
+    assert (summary.outcome, summary.exit_status, summary.why) == ("good", 0, ())
+    assert (summary.board, summary.unit, summary.image) == ("virt", "virt/0", "virt-5f3c2a91")
+    assert summary.started == "2026-11-22T18:15:00Z"
+    assert summary.layers == ("openssl", "engine")
+    assert len(summary.rows) == 2 * (len(AES) + len(DIGESTS))
+    cbc = row(summary, "AES-128-CBC")
+    assert (cbc.right, cbc.wrong, cbc.total) == (588, 0, 588)
+    assert cbc.offload.text == "proven: virtio_crypto_aes_cbc"
+    assert row(summary, "SHA1").offload.text == "software driver sha1-generic"
+    assert row(summary, "AES-128-CBC", "openssl").offload.text == "not asked"
+    assert [each.bounds for each in summary.rates] == ["within"] * 4
+
+
+def test_summary_of_a_bad_run() -> None:
+    summary = summary_of(ill())
+    wrong = {(row.algorithm, row.layer): row.wrong for row in summary.rows if row.wrong}
+    assert wrong == {("AES-192-CBC", "engine"): 3}
+    assert row(summary, "AES-128-CBC").offload.state == "not proven"
+    assert row(summary, "AES-192-CBC").offload.state == "proven"
+    assert [each.bounds for each in summary.rates] == ["within", "above ceiling", "below floor", "within"]
+    assert (len(summary.with_outcome("failed")), len(summary.with_outcome("error"))) == (5, 1)
+    assert (summary.outcome, summary.exit_status) == ("bad", 1)
+
+
+def test_one_witness_that_did_not_move_is_enough_to_doubt() -> None:
+    summary = summary_of([*healthy(), witness("aes-128-cbc", 0)])
+    assert row(summary, "AES-128-CBC").offload.state == "not proven"
+
+
+def test_offload_that_nobody_asked_about_is_not_proven() -> None:
+    records = [line for line in healthy() if line["kind"] != "witness"]
+    assert row(summary_of(records), "AES-128-CBC").offload.state == "not asked"
+    assert row(summary_of([*records, witness("SHA1", 1000)]), "SHA1").offload.state == "proven"
+    assert row(summary_of([*records, witness("SHA1", 0)]), "SHA1").offload.state == "software"
+
+
+@pytest.mark.parametrize(
+    ("value", "floor", "ceiling", "bounds"),
+    [
+        (1e6, 1e6, 1e6, "within"),
+        (999_999, 1e6, None, "below floor"),
+        (1_000_001, None, 1e6, "above ceiling"),
+        (1e6, None, None, "no bounds"),
+        (0, 1, 2, "below floor"),
+    ],
+)
+def test_rates_against_bounds(value: float, floor: float | None, ceiling: float | None, bounds: str) -> None:
+    summary = summary_of([{**speed(1024, 1, value), "floor": floor, "ceiling": ceiling}])
+    assert summary.rates[0].bounds == bounds
+    assert bounds in render(summary)
+
+
+def test_killed_run_is_unfinished_with_all_that_was_found(tmp_path: Path) -> None:
+    folder = stored(tmp_path, ill())
+    with (folder / "record.jsonl").open("a") as file:
+        file.write('{"kind": "test", "nod')
+    summary = load(folder)
+    assert (summary.outcome, summary.exit_status) == ("unfinished", None)
+    assert summary.why[0] == "the run ended before its verdict; what it had found is shown"
+    assert "3 of 128 answers are wrong" in summary.why[1]
+    assert "cannot be read" in summary.why[-1]
+    text = render(summary)
+    assert "OUTCOME  unfinished, no exit status" in text
+    assert "AES-192-CBC             588     0    585     3  proven" in text
+
+
+# The terminal
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+@pytest.mark.parametrize("records", [healthy(), ill()], ids=["good", "bad"])
+def test_verdict_fits_a_screen(records: list[Record], width: int) -> None:
+    lines = render(summary_of(records), width=width).splitlines()
+    assert max(len(line) for line in lines) <= min(width, 120)
+    assert 20 <= len(lines) <= 40
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_verdict_reads_as_expected() -> None:
+    text = render(summary_of(healthy()))
+    for line in (
+        "                          openssl       engine",
+        "ALGORITHM             right wrong  right wrong  offloaded  driver",
+        "AES-128/192/256-CBC    1764     0   1764     0  proven     virtio_crypto_aes_cbc",
+        "AES-128/192/256-CTR      42     0     42     0  software   ctr(aes-generic)",
+        "SHA1/224/256/384/512    645     0    645     0  software   sha*-generic",
+        "THROUGHPUT  processes block MB/s  low-high floor ceiling",
+        "aes-128-cbc         2 16384 2.31 2.24-2.40  1.00    40.0 within",
+        "vectors  4215 at openssl, 4215 at engine; 300 refused, see the report",
+        "record   runs/20261122T181500Z-virt",
+        "OUTCOME  good, exit status 0",
+    ):
+        assert line in text.splitlines()
+    assert "\033" not in text
+
+
+def test_key_sizes_that_disagree_stand_apart() -> None:
+    text = render(summary_of(ill()))
+    assert "AES-128/256-CBC        1176     0   1176     0  not proven virtio_crypto_aes_cbc" in text
+    assert "AES-192-CBC             588     0    585     3  proven     virtio_crypto_aes_cbc" in text
+    assert "- tests/test_answers.py::test_known_answers[engine-AES-192-CBC-VarKey-encrypt]:\n  3 of 128" in text
+    assert "  and 1 more in the report" in text
+    assert text.endswith("OUTCOME  bad, exit status 1\n")
+
+
+def test_lab_trouble_and_nothing_found() -> None:
+    text = render(summary_of([asked("t.py::a", "error", "no U-Boot prompt in 30 s " * 8)]))
+    assert "OUTCOME  lab trouble, exit status 9" in text
+    assert text.count("no U-Boot prompt in 30 s") + text.count("no\n  U-Boot") >= 4
+    assert "nothing was asked" in render(summary_of([]))
+    assert max(map(len, render(summary_of([])).splitlines())) <= 80
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_four_layers_many_rates_and_long_names_keep_the_width(width: int) -> None:
+    records = ill()
+    for layer in ("cryptodev", "afalg"):
+        records += [{**line, "layer": layer} for line in healthy() if line.get("layer") == "engine"]
+    records += [speed(16 << number, 1, 5e7) for number in range(20)]
+    records += [asked("t.py::" + "n" * 300, "failed", "r" * 300), {"kind": "fact", "name": "f", "value": "v" * 300}]
+    records += [{"kind": "algorithm", "algorithm": "A" * 40, "kernel": "", "driver": "d" * 90, "promised": False}]
+    text = render(summary_of(records), width=width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert "cryptodev proven" in text.replace("\n", " ")
+    assert "out of bounds" in text
+
+
+def test_what_a_board_sends_cannot_steer_the_terminal() -> None:
+    text = render(summary_of([asked("t.py::a[bold]", "failed", "\033[2J[red]x[/red]\x00 \udcff\u202e")]))
+    assert r"t.py::a[bold]: \x1b[2J[red]x[/red]\x00 \udcff\u202e" in text
+
+
+class Screen(StringIO):
+    """A file that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        """Say so."""
+        return True
+
+
+def test_colour_only_on_a_terminal_and_not_against_the_users_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_COLOR", "CI", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+
+    def shown(file: StringIO) -> str:
+        show(summary_of(ill()), file, width=80)
+        return file.getvalue()
+
+    assert "\033[1;31mbad" in shown(Screen())
+    assert re.sub(r"\033\[[\d;]*m| +$", "", shown(Screen()), flags=re.M).split() == shown(StringIO()).split()
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\033" not in shown(StringIO())
+    for name in ("NO_COLOR", "CI"):
+        monkeypatch.setenv(name, "1")
+        assert "\033" not in shown(Screen())
+        monkeypatch.delenv(name)
+
+
+def test_terminal_that_knows_ascii_only(tmp_path: Path) -> None:
+    with TextIOWrapper((tmp_path / "out").open("wb"), encoding="ascii") as file:
+        show(summary_of([asked("t.py::a", "failed", "größer")]), file)
+    assert rb"gr\xf6\xdfer" in (tmp_path / "out").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "-"), (0, "0.000"), (1e5, "0.100"), (2.314e6, "2.31"), (4e7, "40.0"), (1079e6, "1079")],
+)
+def test_rates_in_megabytes_a_second(value: float | None, text: str) -> None:
+    assert rate(value) == text

@@ -1,0 +1,174 @@
+"""Witnesses: the counters, and what they prove. The acts and the idle movement are real, the counters are files."""
+
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from localshell import LocalShell
+
+from fixtures.lab.board import Counter, Interrupts
+from fixtures.outcome import ProductError
+from fixtures.stack.witness import Reading, judge, prove, read, sum_counters, sum_interrupts
+
+DATA = Path(__file__).parent / "data" / "stack"
+
+
+def text(name: str) -> str:
+    return (DATA / f"interrupts-{name}.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("board", "pattern", "total"),
+    [
+        ("ls1046a", r"\.jr$", 263 + 12 + 4 + 981 + 77),
+        ("ls1046a", r"1710000\.jr", 279),
+        ("ls1046a", r"1740000\.jr", 0),
+        ("ls1046a", r"fsl-jr", None),
+        ("ls1046a-cpu1-off", r"\.jr$", 263 + 4 + 77),
+        ("arm64-virtio", r"virtio3-virtqueues", 158),
+        ("arm64-virtio", r"virtio2-virtqueues", None),
+        ("x86-virtio", r"Local timer", 23141 + 33758),
+        ("x86-virtio", r"virtio3-rx", 1701),
+    ],
+)
+def test_interrupts_of_boards(board: str, pattern: str, total: int | None) -> None:
+    if board == "x86-virtio":  # recorded from a real machine: take the numbers from the text itself
+        line = next(line for line in text(board).splitlines() if re.search(pattern, line))
+        total = sum(int(word) for word in line.split()[1:3])
+    assert sum_interrupts(text(board), [re.compile(pattern)]) == total
+
+
+def test_counts_labels_and_error_lines_are_no_text_to_match() -> None:
+    assert sum_interrupts(text("ls1046a"), [re.compile("Err|263|IPI0:")]) is None
+
+
+def test_several_devices_are_summed_and_a_line_counts_once() -> None:
+    patterns = [re.compile("virtio3-virtqueues"), re.compile("virtio33?-virtqueues")]
+    assert sum_interrupts(text("arm64-virtio"), patterns) == 158 + 5000
+
+
+def test_what_is_no_interrupts_file_is_refused() -> None:
+    with pytest.raises(ProductError, match="/proc/interrupts:1: expected a heading of CPU0"):
+        sum_interrupts("cat: /proc/interrupts: Permission denied\n", [re.compile("x")])
+
+
+def test_counters_are_summed() -> None:
+    assert sum_counters("12 /a/rq_dequeued\n30 /b/rq_dequeued\n") == 42
+    assert sum_counters("") is None
+    with pytest.raises(ProductError, match="/b/rq_dequeued: expected a decimal number, found 'nothing'"):
+        sum_counters("12 /a/rq_dequeued\n /b/rq_dequeued\n")
+    with pytest.raises(ProductError, match="found '0x1f'"):
+        sum_counters("0x1f /a/fault_addr\n")
+
+
+@pytest.fixture
+def counter(tmp_path: Path) -> Counter:
+    for ring in ("a b", "c$d"):  # a path that a shell would like to take apart
+        (tmp_path / ring).mkdir()
+        (tmp_path / ring / "dequeued").write_text("100\n")
+    return Counter(kind="counter", name="jobs", path=f"{tmp_path}/*[ $]*/dequeued", per_operation=0.9)
+
+
+def adder(counter: Counter, amount: int) -> Callable[[], None]:
+    file = Path(counter.path).parent.parent / "a b" / "dequeued"
+
+    def act() -> None:
+        file.write_text(f"{int(file.read_text()) + amount}\n")
+
+    return act
+
+
+@pytest.mark.parametrize(("amount", "proven"), [(100, True), (90, True), (89, False), (0, False)])
+def test_a_counter_proves_offload_or_does_not(counter: Counter, amount: int, proven: bool) -> None:
+    shell = LocalShell()
+    proof = prove(shell, counter, 100, adder(counter, amount))
+    assert (proof.before, proof.after, proof.idle) == (200, 200 + amount, 0)
+    assert (proof.moved, proof.operations, proof.needed, proof.proven) == (amount, 100, 90, proven)
+    assert len(shell.commands) == 2
+    assert ("does not prove" in str(proof)) is not proven
+
+
+@pytest.fixture
+def noise(tmp_path: Path, counter: Counter) -> Iterator[None]:  # noqa: ARG001 - it makes the file
+    """Something else on the board that moves the counter about a hundred times a second."""
+    file = tmp_path / "c$d" / "dequeued"
+    script = 'n=100; while sleep 0.01; do n=$((n+1)); echo $n >"$1.new"; mv "$1.new" "$1"; done'
+    with subprocess.Popen(["sh", "-c", script, "sh", str(file)]) as process:
+        deadline = time.monotonic() + 10
+        while file.read_text() == "100\n":
+            assert time.monotonic() < deadline
+        yield
+        process.kill()
+
+
+@pytest.mark.usefixtures("noise")
+def test_idle_movement_is_subtracted(counter: Counter) -> None:
+    proof = prove(LocalShell(), counter, 100, lambda: time.sleep(2))
+    assert proof.after - proof.before >= proof.needed  # so that without the subtraction this would be proof
+    assert proof.idle > 10
+    assert not proof.proven, str(proof)
+
+
+def test_the_arithmetic() -> None:
+    witness = Counter(kind="counter", name="jobs", path="/x", per_operation=0.5)
+    proof = judge(witness, 100, Reading(1000, 10.0), Reading(1010, 12.0), Reading(1080, 16.0))
+    assert (proof.idle, proof.seconds, proof.moved, proof.needed, proof.proven) == (5.0, 4.0, 50.0, 50.0, True)
+    assert not judge(witness, 101, Reading(1000, 10.0), Reading(1010, 12.0), Reading(1080, 16.0)).proven
+
+
+@pytest.mark.parametrize("after", [Reading(5, 3.0), Reading(20, 1.0)])
+def test_a_counter_or_a_clock_that_goes_backwards_is_refused(after: Reading) -> None:
+    witness = Counter(kind="counter", name="jobs", path="/x", per_operation=0.5)
+    with pytest.raises(ProductError, match="jobs went backwards"):
+        judge(witness, 1, Reading(10, 1.0), Reading(10, 2.0), after)
+
+
+def test_no_operations_prove_nothing(counter: Counter) -> None:
+    with pytest.raises(ValueError, match="0 operations"):
+        prove(LocalShell(), counter, 0, lambda: None)
+
+
+def virtio(tmp_path: Path, *devices: str) -> tuple[Interrupts, LocalShell]:
+    for device in devices:
+        (tmp_path / device).mkdir()
+    witness = Interrupts(
+        kind="interrupts",
+        name="virtio-crypto interrupts",
+        match="{device}-virtqueues",
+        device=f"{tmp_path}/virtio*",
+        per_operation=0.5,
+    )
+    return witness, LocalShell(replace={"/proc/interrupts": str(DATA / "interrupts-arm64-virtio.txt")})
+
+
+@pytest.mark.parametrize(("devices", "total"), [(["virtio3"], 158), (["virtio3", "virtio33"], 5158)])
+def test_interrupts_of_the_device_that_is_there(tmp_path: Path, devices: list[str], total: int) -> None:
+    witness, shell = virtio(tmp_path, *devices)
+    reading = read(shell, witness)
+    assert reading.value == total
+    assert reading.uptime > 0
+    assert not prove(shell, witness, 1, lambda: None).proven  # the file does not move
+
+
+def test_a_promised_witness_that_is_absent_says_what_was_looked_for(tmp_path: Path) -> None:
+    witness, shell = virtio(tmp_path)
+    with pytest.raises(ProductError, match=r"promised in boards/virt\.yaml, .*nothing matches .*/virtio\*"):
+        read(shell, witness, promised_in="boards/virt.yaml")
+    witness, shell = virtio(tmp_path, "virtio9")
+    with pytest.raises(ProductError, match=r"no line of /proc/interrupts matches '\{device\}-virt.* = virtio9"):
+        prove(shell, witness, 1, lambda: None)
+    fixed = Interrupts(kind="interrupts", name="rings", match=r"1710000\.jr", per_operation=0.5)
+    with pytest.raises(ProductError, match=r"'rings', promised in the board file, .*matches '1710000"):
+        read(shell, fixed)
+    absent = Counter(kind="counter", name="jobs", path=f"{tmp_path}/*/rq_dequeued", per_operation=0.9)
+    with pytest.raises(ProductError, match=r"no file .*/rq_dequeued; is debugfs mounted"):
+        read(shell, absent)
+
+
+def test_this_machines_timer_interrupts() -> None:
+    """The real /proc/interrupts of a real machine, if a container shows one with a timer in it."""
+    witness = Interrupts(kind="interrupts", name="any", match=".", per_operation=0.5)
+    assert read(LocalShell(), witness).value > 0
