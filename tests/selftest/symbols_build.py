@@ -28,10 +28,10 @@ def defines(*names: str) -> str:
     return "".join(f"int {name}(void) {{ return 1; }}\n" for name in names)
 
 
-def nodes(**versions: Iterable[str]) -> str:
+def nodes(**versions: list[str]) -> str:
     """A version script: node -> the symbols it holds. OPENSSL_3__0__0 stands for OPENSSL_3.0.0."""
     return "".join(
-        f"{node.replace('__', '.')} {{ global: {' '.join(f'{s};' for s in symbols)} }};\n"
+        f"{node.replace('__', '.')} {{ {'global: ' * bool(symbols)}{' '.join(f'{s};' for s in symbols)} }};\n"
         for node, symbols in versions.items()
     )
 

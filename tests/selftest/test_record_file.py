@@ -46,6 +46,25 @@ def test_runs_of_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["latest", *(path.name for path in folders)])
 
 
+def test_latest_is_there_at_every_moment(tmp_path: Path) -> None:
+    RunRecord.create(tmp_path, "virt", version="0.1").close()
+    over = threading.Event()
+    missed = []
+
+    def look() -> None:
+        while not over.is_set():
+            if not (tmp_path / "latest" / "record.jsonl").parent.is_dir():
+                missed.append("latest")
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    for _ in range(100):
+        RunRecord.create(tmp_path, "virt", version="0.1").close()
+    over.set()
+    looking.join(60)
+    assert missed == []
+
+
 def test_board_name_that_no_folder_can_have(tmp_path: Path) -> None:
     record = RunRecord.create(tmp_path, "ls1046a/../x y", version="0.1")
     assert record.folder.parent == tmp_path

@@ -161,6 +161,7 @@ def test_nothing_asked_is_said() -> None:
 def test_one_test_recorded_twice_keeps_its_worst_outcome() -> None:
     for outcomes in (("failed", "passed"), ("passed", "failed")):
         assert judge([asked("t.py::a", outcome) for outcome in outcomes]).outcome == "bad"
+    assert judge([asked("t.py::a", "failed"), asked("t.py::a", "error", "tear-down")]).outcome == "bad"
     assert judge([asked("t.py::a", "passed"), asked("t.py::a", "error", "tear-down")]).why == [
         "lab: t.py::a: tear-down"
     ]
@@ -295,6 +296,14 @@ def test_key_sizes_that_disagree_stand_apart() -> None:
     assert "- tests/test_answers.py::test_known_answers[engine-AES-192-CBC-VarKey-encrypt]:\n  3 of 128" in text
     assert "  and 1 more in the report" in text
     assert text.endswith("OUTCOME  bad, exit status 1\n")
+
+
+def test_one_wrong_answer_sets_its_key_size_apart() -> None:
+    records = healthy()
+    next(line for line in records if line.get("algorithm") == "SHA384" and line["kind"] == "vectors")["failed"] = 1
+    lines = [line.split() for line in render(summary_of(records)).splitlines()]
+    assert ["SHA1/224/256/512", "516", "0", "516", "0", "software", "sha*-generic"] in lines
+    assert ["SHA384", "128", "1", "129", "0", "software", "sha384-generic"] in lines
 
 
 def test_lab_trouble_and_nothing_found() -> None:

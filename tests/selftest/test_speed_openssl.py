@@ -124,7 +124,7 @@ def test_a_real_measurement_in_one_trip() -> None:
     assert len(large.samples) == 2
     assert large.low == min(large.samples) <= large.median <= max(large.samples) == large.high
     assert min(large.low, small.low) > 1e6
-    assert 0.5 < large.cpu_seconds < 2.5 * (os.cpu_count() or 1)
+    assert 0.1 < large.cpu_seconds < 10 * (os.cpu_count() or 1)
 
 
 def test_a_real_digest_too() -> None:

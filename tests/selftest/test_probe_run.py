@@ -1,0 +1,372 @@
+"""Does the real probe, run on this machine against its libcrypto, say what came out and who did it?"""
+
+import os
+import platform
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from localshell import LocalShell
+
+from fixtures.outcome import LabError, ProductError, UsageError
+from fixtures.probe.build import build
+from fixtures.probe.protocol import PATIENCE, Engine, GroupAnswers, Layer, Probe, ProbeDiedError, install
+from fixtures.probe.wire import encode
+from fixtures.vectors.model import Vector, VectorGroup
+from fixtures.vectors.sources import load
+
+MACHINE = platform.machine()
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or MACHINE not in ("x86_64", "aarch64"),
+    reason=f"the probe is run on this machine, which is no 64-bit Linux on x86 or ARM but {sys.platform} {MACHINE}",
+)
+
+CONFIGURATION = """
+openssl_conf = start
+[start]
+engines = engines
+[engines]
+one = one
+[one]
+engine_id = hiltest
+dynamic_path = {path}
+MODE = {mode}
+init = 1
+default_algorithms = ALL
+"""
+
+
+def group(identity: str) -> VectorGroup:
+    return next(group for group in load().groups if group.id == identity)
+
+
+CBC = group("AES-128-CBC-VarTxt-encrypt")
+CBC_BACK = group("AES-128-CBC-MMT-decrypt")
+CTR = group("AES-256-CTR-RFC3686-encrypt")
+SHA256 = group("SHA256-ShortMsg")
+SHA512 = group("SHA512-LongMsg")
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The probe for this machine."""
+    return build(MACHINE, "glibc", tmp_path_factory.mktemp("probe")).read_bytes()
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The test engine for this machine, with libcrypto's symbols left to whoever loads it."""
+    folder = tmp_path_factory.mktemp("engine")
+    made = folder / "hiltest.so"
+    flags = ("-target", f"{MACHINE}-linux-gnu.2.28", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror")
+    environment = os.environ | {"ZIG_LOCAL_CACHE_DIR": str(folder), "ZIG_GLOBAL_CACHE_DIR": str(folder)}
+    source = Path(__file__).with_name("probe_engine.c")
+    command = (sys.executable, "-m", "ziglang", "cc", *flags, str(source), "-o", str(made))
+    subprocess.run(command, check=True, env=environment, timeout=120)
+    return made
+
+
+@dataclass
+class Bench:
+    """The probe and the test engine in a folder."""
+
+    program: bytes
+    engine: Path
+    folder: Path
+
+    def probe(
+        self, mode: str = "right", *, configuration: str = CONFIGURATION, explicit: Engine | None = None
+    ) -> Probe:
+        """Install the probe, the engine configured in a given mode as an application would find it."""
+        (self.folder / "openssl.cnf").write_text(configuration.format(path=self.engine, mode=mode))
+        shell = LocalShell(environment={"OPENSSL_CONF": str(self.folder / "openssl.cnf")})
+        return install(shell, self.program, str(self.folder / "hil-probe"), engine=explicit)
+
+
+@pytest.fixture
+def bench(program: bytes, engine: Path, tmp_path: Path) -> Bench:
+    """A folder with the probe and a configuration."""
+    return Bench(program, engine, tmp_path)
+
+
+def wrong(groups: Sequence[VectorGroup], answers: Sequence[GroupAnswers]) -> int:
+    """How many answers are not the vectors'; all of them are there."""
+    pairs = [
+        (vector, answer)
+        for group, given in zip(groups, answers, strict=True)
+        for vector, answer in zip(group.vectors, given.answers, strict=True)
+    ]
+    return sum(answer.output != vector.output or bool(answer.error) for vector, answer in pairs)
+
+
+@pytest.mark.parametrize("layer", ["openssl", "engine"])
+def test_every_vector_of_every_file_comes_back_right(bench: Bench, layer: Layer) -> None:
+    groups = load().groups
+    answers = bench.probe("nothing").answers(layer, groups)
+    assert wrong(groups, answers) == 0
+    assert {given.served_by for given in answers} == {"software"}
+    assert all(given.seconds > 0 for given in answers)
+
+
+def test_a_flipped_bit_in_an_expected_answer_is_seen(bench: Bench) -> None:
+    last = CBC.vectors[-1]
+    bad = replace(CBC, vectors=(*CBC.vectors[:-1], replace(last, output=bytes([last.output[0] ^ 1]) + last.output[1:])))
+    assert wrong([bad], bench.probe().answers("openssl", [bad])) == 1
+
+
+def test_hello_names_libcrypto_and_its_file(bench: Bench) -> None:
+    hello = bench.probe().hello("engine")
+    assert hello.layer == "engine"
+    assert hello.version.startswith("OpenSSL ")
+    assert hello.library.startswith("/") and Path(hello.library).name.startswith("libcrypto.so")
+    assert hello.notes == ()
+
+
+def test_it_takes_the_libcrypto_that_the_openssl_program_wants(bench: Bench) -> None:
+    bin_folder, library = bench.folder / "bin", bench.folder / "lib"
+    bin_folder.mkdir()
+    library.mkdir()
+    other = library / "libcrypto.so.1.1"
+    other.symlink_to(bench.probe().hello("openssl").library)
+    openssl = bin_folder / "openssl"
+    openssl.write_bytes(b"\x7fELF...\0libssl.so.1.1\0libcrypto.so.1.1\0libc.so.6\0")
+    openssl.chmod(0o755)
+    shell = LocalShell(environment={"PATH": f"{bin_folder}:{os.environ['PATH']}", "LD_LIBRARY_PATH": str(library)})
+    path = str(bench.folder / "hil-probe")
+    assert Probe(shell, path).hello("openssl").library == str(other)
+    openssl.write_bytes(b"a script, or linked statically")
+    assert Probe(shell, path).hello("openssl").library != str(other)
+
+
+def test_the_software_layer_does_not_look_at_the_configuration(bench: Bench) -> None:
+    answers = bench.probe("wrong").answers("openssl", [CBC, SHA256])
+    assert wrong([CBC, SHA256], answers) == 0
+    assert [given.served_by for given in answers] == ["software", "software"]
+
+
+def test_the_default_way_goes_through_the_configured_engine(bench: Bench) -> None:
+    groups = [CBC, CBC_BACK, SHA256, CTR, SHA512]
+    answers = bench.probe("right").answers("engine", groups)
+    assert wrong(groups, answers) == 0
+    assert [given.served_by for given in answers] == ["engine hiltest"] * 3 + ["software"] * 2
+
+
+def test_answers_of_a_wrong_engine_are_the_engines(bench: Bench) -> None:
+    answers = bench.probe("wrong").answers("engine", [CBC, SHA256, CTR])
+    assert [wrong([group], [given]) for group, given in zip([CBC, SHA256, CTR], answers, strict=True)] == [
+        len(CBC.vectors),
+        len(SHA256.vectors),
+        0,
+    ]
+
+
+def test_an_engine_that_offers_nothing_is_told_as_software(bench: Bench) -> None:
+    answers = bench.probe("nothing").answers("engine", [CBC, SHA256])
+    assert wrong([CBC, SHA256], answers) == 0
+    assert [given.served_by for given in answers] == ["software", "software"]
+
+
+def test_an_engine_that_cannot_be_loaded_is_told_as_software_and_why(bench: Bench) -> None:
+    probe = bench.probe(configuration=CONFIGURATION.replace("{path}", "/nowhere/hiltest.so"))
+    assert [given.served_by for given in probe.answers("engine", [CBC])] == ["software"]
+    assert any("/nowhere/hiltest.so" in note for note in probe.hello("engine").notes)
+
+
+def test_the_explicit_engine_needs_no_configuration(bench: Bench) -> None:
+    probe = bench.probe(explicit=Engine(str(bench.engine), {"MODE": "wrong"}), configuration="")
+    cbc, sha = probe.answers("engine-explicit", [CBC, SHA256])
+    assert (cbc.served_by, sha.served_by) == ("engine hiltest", "engine hiltest")
+    assert wrong([CBC], [cbc]) == len(CBC.vectors)
+
+
+def test_the_explicit_engine_has_no_software_behind_it(bench: Bench) -> None:
+    probe = bench.probe(explicit=Engine(str(bench.engine)))
+    (ctr,) = probe.answers("engine-explicit", [CTR])
+    assert ctr.served_by == "nobody"
+    assert all(answer.error.startswith("EVP_CipherInit_ex: error:") for answer in ctr.answers)
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        (Engine("no-such-engine"), "no-such-engine"),
+        (Engine("/nowhere/x.so"), "/nowhere/x.so"),
+        (Engine("PATH", {"NO_SUCH": "1"}), r"ENGINE_ctrl_cmd_string\(NO_SUCH, 1\): error:.*invalid cmd name"),
+    ],
+)
+def test_an_explicit_engine_that_cannot_be_used_is_the_products_fault(bench: Bench, named: Engine, said: str) -> None:
+    explicit = replace(named, id=str(bench.engine)) if named.id == "PATH" else named
+    with pytest.raises(ProductError, match=f"layer engine-explicit cannot be opened: .*{said}"):
+        bench.probe(explicit=explicit).hello("engine-explicit")
+
+
+def test_the_explicit_layer_wants_a_name(bench: Bench) -> None:
+    with pytest.raises(UsageError, match="engine"):
+        bench.probe().hello("engine-explicit")
+
+
+def test_a_call_that_fails_is_an_answer_and_the_run_goes_on(bench: Bench) -> None:
+    cut = replace(CTR.vectors[0], input=b"123")
+    bad_key = replace(CTR.vectors[0], key=b"short")
+    groups = [
+        VectorGroup(
+            "AES-128-CBC", "encrypt", "Cut", "here", (replace(CBC.vectors[0], input=cut.input), CBC.vectors[1])
+        ),
+        VectorGroup("AES-256-CTR", "encrypt", "Short", "here", (bad_key, CTR.vectors[0])),
+        VectorGroup("NO-SUCH", "digest", "None", "here", SHA256.vectors[:2]),
+        SHA256,
+    ]
+    answers = bench.probe().answers("openssl", groups)
+    errors = [[answer.error for answer in given.answers] for given in answers]
+    assert errors[0][0].startswith("EVP_CipherFinal_ex: error:") and "wrong final block length" in errors[0][0]
+    assert errors[1][0] == "the vector has a key of 5 bytes and an IV of 16, AES-256-CTR takes 32 and 16"
+    assert errors[2] == ["EVP_get_digestbyname: libcrypto knows no NO-SUCH"] * 2
+    assert errors[0][1] == errors[1][1] == "" and wrong([SHA256], answers[3:]) == 0
+
+
+def test_an_engine_that_refuses_each_operation(bench: Bench) -> None:
+    cbc, sha = bench.probe("refuses").answers("engine", [CBC, SHA256])
+    assert all(answer.error.startswith("EVP_CipherUpdate: ") for answer in cbc.answers)
+    assert all(answer.error.startswith("EVP_DigestFinal_ex: ") for answer in sha.answers)
+
+
+def test_a_crash_in_the_engine_is_told_with_its_place(bench: Bench) -> None:
+    with pytest.raises(ProbeDiedError) as caught:
+        bench.probe("crashes").answers("engine", [SHA512, CBC, SHA256])
+    message = str(caught.value)
+    assert (
+        "layer engine: the probe was ended by SIGSEGV at AES-128-CBC-VarTxt-encrypt, COUNT = 5 (CBCVarTxt128" in message
+    )
+    kept = caught.value.kept
+    assert wrong([SHA512], kept[:1]) == 0
+    assert [answer.output for answer in kept[1].answers] == [vector.output for vector in CBC.vectors[:5]]
+
+
+def test_a_crash_as_the_process_ends_is_told_and_nothing_is_lost(bench: Bench) -> None:
+    with pytest.raises(ProbeDiedError, match="ended by SIGABRT after its last answer, as the process ended") as caught:
+        bench.probe("crashes-at-exit").answers("engine", [CBC])
+    assert wrong([CBC], caught.value.kept) == 0
+
+
+def test_a_vector_that_hangs_is_given_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    probe = bench.probe("hangs")
+    monkeypatch.setattr("fixtures.probe.protocol.PATIENCE", 1)
+    with pytest.raises(ProbeDiedError, match=r"no answer within 1 s at .*, COUNT = 1 \(CBC.*answers kept: 1"):
+        probe.answers("engine", [CBC])
+    assert PATIENCE > 1
+
+
+def test_a_kill_from_outside_is_told(bench: Bench) -> None:
+    probe = bench.probe()
+    path = str(bench.folder / "hil-probe")
+    shell = LocalShell(replace={path: f"sh -c 'kill -9 $$' {path}"})
+    with pytest.raises(
+        ProbeDiedError, match="ended by SIGKILL at AES-128-CBC-VarTxt-encrypt or later; answers kept: 0"
+    ):
+        Probe(shell, path).answers("engine", [CBC])
+    assert wrong([CBC], probe.answers("engine", [CBC])) == 0
+
+
+def test_repeat_counts_and_says_who_worked(bench: Bench) -> None:
+    probe = bench.probe("right")
+    cipher = probe.repeat("engine", "AES-128-CBC", "encrypt", 256, 4096)
+    digest = probe.repeat("engine", "SHA256", "digest", 10, 100_000)
+    ctr = probe.repeat("engine", "AES-128-CTR", "decrypt", 7, 5)
+    assert (cipher.operations, digest.operations, ctr.operations) == (256, 10, 7)
+    assert (cipher.served_by, digest.served_by, ctr.served_by) == ("engine hiltest", "engine hiltest", "software")
+    assert 0 < cipher.seconds < 5 and 0 < cipher.cpu_seconds <= cipher.seconds * 1.5
+
+
+def test_repeat_that_stops_is_the_products_fault(bench: Bench) -> None:
+    with pytest.raises(ProductError, match=r"AES-128-CBC encrypt of 16 bytes: stopped after 0, .*EVP_CipherUpdate"):
+        bench.probe("refuses").repeat("engine", "AES-128-CBC", "encrypt", 5, 16)
+    with pytest.raises(ProductError, match="no multiple of the block of 16 bytes"):
+        bench.probe().repeat("openssl", "AES-128-CBC", "encrypt", 5, 15)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"", "line 0: the input is cut off"),
+        (b"end 00000001\n", "line 1: the input was damaged on its way: 00000000 is the CRC-32"),
+        (b"end 00000000", "line 0: the input was damaged"),
+        (None, "line 3: the input is cut off"),
+    ],
+)
+def test_input_that_was_cut_or_changed_is_refused_before_anything_is_run(
+    bench: Bench, text: bytes | None, said: str
+) -> None:
+    bench.probe()
+    sent = b"\n".join(encode([CBC]).splitlines()[:3]) + b"\n" if text is None else text
+    result = LocalShell().run(f"{bench.folder}/hil-probe openssl", stdin=sent)
+    assert result.status == 2
+    assert f"malformed {said.removeprefix('line ').replace(':', '', 1)}" in result.text
+    assert "group" not in result.text
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("grup AES-128-CBC encrypt 0", "1 'grup' is neither group nor repeat"),
+        ("group AES-128-CBC encode 0", "1 the operation is 'encode'"),
+        ("group AES-128-CBC encrypt", "1 there is no count"),
+        ("group AES-128-CBC encrypt -1", "1 the count of vectors is '-1'"),
+        ("group SHA256 digest 2\n0 - - -", "2 the group ends before its vector 1"),
+        ("group SHA256 digest 1\n1 - - -", "2 this is not vector 0"),
+        ("group SHA256 digest 1\n0 - - abc", "2 the input has an odd number"),
+        ("group SHA256 digest 1\n0 - - 0g", "2 the input has '0g'"),
+        ("group SHA256 digest 1\n0 - - =", "2 the input is '='"),
+        ("group SHA256 digest 1\n0 - - 00 00", "2 there is more"),
+        ("group SHA256 digest 1\n0 - -", "2 there is no input"),
+    ],
+)
+def test_input_that_makes_no_sense_is_refused_with_its_line(bench: Bench, lines: str, said: str) -> None:
+    bench.probe()
+    body = f"{lines}\n".encode()
+    result = LocalShell().run(f"{bench.folder}/hil-probe openssl", stdin=body + b"end %08x\n" % zlib.crc32(body))
+    assert result.status == 2
+    assert f"malformed {said}" in result.text
+
+
+def test_a_program_that_does_not_run_there_is_the_labs_fault(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match=r"the probe does not run on the board, exit status (126|127)"):
+        install(LocalShell(), b"\x7fELFnot for this machine", str(tmp_path / "hil-probe"))
+
+
+def test_no_libcrypto_is_the_products_fault(bench: Bench) -> None:
+    with pytest.raises(ProductError, match=r"cannot be opened: dlopen: /nowhere/libcrypto\.so"):
+        install(LocalShell(), bench.program, str(bench.folder / "p"), libcrypto="/nowhere/libcrypto.so")
+
+
+def test_a_library_that_is_no_libcrypto_is_told(bench: Bench) -> None:
+    with pytest.raises(ProductError, match="dlsym: no OpenSSL_version in this libcrypto"):
+        install(LocalShell(), bench.program, str(bench.folder / "p"), libcrypto="libc.so.6")
+
+
+def test_one_command_serves_many_groups_and_starts_at_once(bench: Bench) -> None:
+    bench.probe()
+    shell = LocalShell()
+    probe = Probe(shell, str(bench.folder / "hil-probe"))
+    started = time.monotonic()
+    probe.answers("openssl", [CBC, SHA256, CTR])
+    assert len(shell.commands) == 1
+    assert time.monotonic() - started < 2
+
+
+def test_an_empty_message_and_long_answers_survive(bench: Bench) -> None:
+    empty = Vector("Len = 0", 1, b"", b"", b"", bytes.fromhex("da39a3ee5e6b4b0d3255bfef95601890afd80709"))
+    zeros = Vector("long", 1, bytes(16), bytes(16), bytes(100_000), b"")
+    groups = [
+        VectorGroup("SHA1", "digest", "Empty", "here", (empty,)),
+        VectorGroup("AES-128-CTR", "encrypt", "Long", "here", (zeros, replace(zeros, input=b""))),
+    ]
+    sha, ctr = bench.probe().answers("openssl", groups)
+    assert sha.answers[0].output == empty.output
+    assert (len(ctr.answers[0].output), ctr.answers[1].output) == (100_000, b"")
+    result = LocalShell().run(f"{bench.folder}/hil-probe openssl", stdin=encode(groups))
+    assert max(len(line) for line in result.text.splitlines()) < 500

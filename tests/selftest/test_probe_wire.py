@@ -1,0 +1,225 @@
+"""Is damage on the way noticed, whatever it is, and is nothing invented?"""
+
+import random
+import zlib
+from dataclasses import dataclass
+
+import pytest
+
+from fixtures.link.shell import Result
+from fixtures.outcome import LabError
+from fixtures.probe.protocol import Probe, ProbeDiedError
+from fixtures.probe.wire import Answer, Repeat, encode, read, seal, whole_lines
+from fixtures.vectors.model import Vector, VectorGroup
+
+VECTORS = (
+    Vector("COUNT = 0", 10, b"k" * 16, b"i" * 16, b"one" * 16, bytes(range(48))),
+    Vector("COUNT = 1", 15, b"k" * 16, b"i" * 16, b"two" * 16, bytes(range(1, 49))),
+    Vector("COUNT = 2", 20, b"k" * 16, b"j" * 16, b"two" * 16, b""),
+)
+GROUPS = (
+    VectorGroup("AES-128-CBC", "encrypt", "VarKey", "CBCVarKey128.rsp", VECTORS),
+    VectorGroup("SHA1", "digest", "ShortMsg", "SHA1ShortMsg.rsp", (Vector("Len = 0", 7, b"", b"", b"", b"\1" * 20),)),
+)
+SAID = [
+    "hello 1 engine",
+    "version OpenSSL 3.0.22 25 Aug 2026",
+    "library /usr/lib/libcrypto.so.3",
+    "group 0 AES-128-CBC encrypt 3",
+    f"p 0.0 {bytes(range(24)).hex()}",
+    f"a 0.0 {bytes(range(24, 48)).hex()}",
+    f"a 0.1 {bytes(range(1, 49)).hex()}",
+    "e 0.2 EVP_CipherFinal_ex: error:1C80006A:Provider routines::wrong final block length",
+    "done 0 3 0.000100000 engine devcrypto",
+    "group 1 SHA1 digest 1",
+    f"a 1.0 {'01' * 20}",
+    "done 1 1 0.000020000 software",
+    "end 2 4",
+]
+KERNEL = b"[  12.345678] virtio_crypto virtio0: queue full\r\n"
+
+
+def sealed(said: list[str]) -> list[bytes]:
+    return [f"{seal(number, words)}\n".encode() for number, words in enumerate(said)]
+
+
+@dataclass
+class Replay:
+    """A shell that returns what a serial line made of the probe's output."""
+
+    output: bytes
+    status: int = 0
+
+    def run(self, command: str, *, stdin: bytes = b"", timeout: float = 30.0) -> Result:
+        """Whatever is asked."""
+        del stdin, timeout
+        return Result(command, self.output, self.status, 0.1)
+
+    def put(self, data: bytes, path: str, *, mode: int = 0o644) -> None:
+        """Not asked here."""
+        raise NotImplementedError
+
+    def get(self, path: str) -> bytes:
+        """Not asked here."""
+        raise NotImplementedError
+
+
+def answers(output: bytes, status: int = 0) -> list[tuple[Answer, ...]]:
+    given = Probe(Replay(output, status), "/tmp/hil-probe").answers("engine", GROUPS)
+    return [group.answers for group in given]
+
+
+WHOLE = b"".join(sealed(SAID))
+RIGHT = [
+    (Answer(bytes(range(48)), ""), Answer(bytes(range(1, 49)), ""), Answer(b"", SAID[7].removeprefix("e 0.2 "))),
+    (Answer(b"\1" * 20, ""),),
+]
+
+
+def test_whole_output_is_understood() -> None:
+    assert answers(WHOLE) == RIGHT
+    assert answers(WHOLE.replace(b"\n", b"\r\n")) == RIGHT
+    given = Probe(Replay(WHOLE), "p").answers("engine", GROUPS)
+    assert [(group.served_by, group.seconds) for group in given] == [("engine devcrypto", 1e-4), ("software", 2e-5)]
+
+
+def test_kernel_messages_between_lines_are_passed_over() -> None:
+    assert answers(KERNEL + KERNEL.join(sealed(SAID)) + KERNEL) == RIGHT
+
+
+@pytest.mark.parametrize("at", range(len(SAID)))
+def test_a_flipped_bit_anywhere_in_a_line_is_noticed(at: int) -> None:
+    lines = sealed(SAID)
+    line = lines[at]
+    for position in range(len(line)):
+        for bit in (0, 3, 5, 7):
+            changed = bytearray(line)
+            changed[position] ^= 1 << bit
+            with pytest.raises(LabError, match=r"[12] answer lines? damaged"):
+                answers(b"".join([*lines[:at], bytes(changed), *lines[at + 1 :]]))
+
+
+@pytest.mark.parametrize("at", range(len(SAID)))
+def test_a_lost_line_is_noticed(at: int) -> None:
+    lines = sealed(SAID)
+    with pytest.raises(LabError, match="1 answer line damaged"):
+        answers(b"".join(lines[:at] + lines[at + 1 :]))
+
+
+@pytest.mark.parametrize("at", range(len(SAID)))
+def test_a_line_that_comes_twice_is_noticed(at: int) -> None:
+    lines = sealed(SAID)
+    with pytest.raises(LabError, match="1 answer line damaged"):
+        answers(b"".join([*lines[:at], lines[at], *lines[at:]]))
+
+
+@pytest.mark.parametrize("at", range(len(SAID)))
+def test_a_kernel_message_in_the_middle_of_a_line_is_noticed(at: int) -> None:
+    lines = sealed(SAID)
+    for position in range(1, len(lines[at]) - 1):
+        broken = lines[at][:position] + KERNEL + lines[at][position:]
+        with pytest.raises(LabError, match="1 answer line damaged"):
+            answers(b"".join([*lines[:at], broken, *lines[at + 1 :]]))
+
+
+def test_swapped_lines_are_put_in_their_order() -> None:
+    lines = sealed(SAID)
+    assert answers(b"".join([*lines[:5], lines[6], lines[5], *lines[7:]])) == RIGHT
+
+
+def test_every_damaged_line_is_counted() -> None:
+    lines = sealed(SAID)
+    lines[4], lines[6], lines[9] = b"", lines[6].replace(b"a", b"b", 1), KERNEL
+    with pytest.raises(LabError, match="3 answer lines damaged between the probe and here"):
+        answers(b"".join(lines))
+
+
+def test_random_bytes_lost_never_pass() -> None:
+    chance = random.Random(4)
+    for _ in range(300):
+        start = chance.randrange(len(WHOLE))
+        cut = WHOLE[:start] + WHOLE[start + chance.randint(1, 200) :]
+        if cut in (WHOLE, WHOLE[:-1]):  # the last line end alone carries nothing
+            continue
+        with pytest.raises(LabError):
+            answers(cut)
+
+
+def test_whole_lines_tells_the_lines_up_to_the_first_that_is_missing() -> None:
+    lines = sealed(SAID)
+    assert whole_lines(WHOLE) == (SAID, 0)
+    assert whole_lines(b"".join(lines[:5] + lines[6:])) == (SAID[:5], 1)
+    assert whole_lines(b"nothing\n") == ([], 0)
+    assert whole_lines(WHOLE + b"@99 a 9.9 00 #00000000\n") == (SAID, 1)
+
+
+def test_the_check_is_zlibs_crc32_of_what_stands_between() -> None:
+    assert seal(7, "end 0 0") == f"@7 end 0 0 #{zlib.crc32(b'7 end 0 0'):08x}"
+
+
+@pytest.mark.parametrize(
+    ("at", "words"),
+    [
+        (0, "hello 2 engine"),
+        (3, "group 0 AES-128-CBC decrypt 3"),
+        (3, "group 1 AES-128-CBC encrypt 3"),
+        (6, "a 0.2 00"),
+        (6, "a 1.1 00"),
+        (6, "a 0.1 0g"),
+        (8, "done 0 2 0.0001 software"),
+        (8, "done 0 3 fast software"),
+        (8, "repeated 0 3 0.0 0.0 software"),
+        (12, "end 2 3"),
+        (12, "ended"),
+    ],
+)
+def test_whole_lines_that_do_not_fit_what_was_asked_are_refused(at: int, words: str) -> None:
+    said = [*SAID[:at], words, *SAID[at + 1 :]]
+    with pytest.raises(LabError, match=r"does not fit what it was asked"):
+        answers(b"".join(sealed(said)))
+
+
+@pytest.mark.parametrize("last", range(1, len(SAID)))
+def test_output_without_its_end_is_refused(last: int) -> None:
+    with pytest.raises(LabError, match=r"1 answer line damaged.*end mark is missing, exit status 0"):
+        answers(b"".join(sealed(SAID[:last])))
+
+
+def test_a_death_keeps_what_was_answered_and_names_the_place() -> None:
+    output = b"".join(sealed([*SAID[:7], "died SIGBUS 0.2"])) + b"Bus error\n"
+    with pytest.raises(ProbeDiedError) as caught:
+        answers(output, 135)
+    assert "ended by SIGBUS at AES-128-CBC-VarKey-encrypt, COUNT = 2 (CBCVarKey128.rsp:20); answers kept: 2" in str(
+        caught.value
+    )
+    assert "Bus error" in str(caught.value)
+    assert [group.answers for group in caught.value.kept] == [RIGHT[0][:2]]
+
+
+def test_a_death_on_a_damaged_line_is_still_a_death() -> None:
+    lines = sealed([*SAID[:7], "died SIGBUS 0.2"])
+    with pytest.raises(ProbeDiedError, match=r"ended by SIGBUS .* or later; answers kept: 2") as caught:
+        answers(b"".join(lines[:-1]) + lines[-1][:9] + KERNEL + lines[-1][9:], 128 + 7)
+    assert "1 answer line damaged" in str(caught.value)
+
+
+def test_input_is_written_in_short() -> None:
+    body = (
+        "group AES-128-CBC encrypt 3\n"
+        f"0 {'6b' * 16} {'69' * 16} {(b'one' * 16).hex()}\n"
+        f"1 = = {(b'two' * 16).hex()}\n"
+        f"2 = {'6a' * 16} =\n"
+        "group SHA1 digest 1\n"
+        "0 - - -\n"
+        "repeat AES-128-CBC decrypt 256 4096\n"
+    ).encode()
+    sent = encode([*GROUPS, Repeat("AES-128-CBC", "decrypt", 256, 4096)])
+    assert sent == body + b"end %08x\n" % zlib.crc32(body)
+
+
+def test_a_repeat_is_read_between_groups() -> None:
+    task = Repeat("AES-128-CBC", "decrypt", 256, 4096)
+    said = read([*SAID[:9], "repeated 1 256 0.5 0.25 engine devcrypto", "end 2 3"], [GROUPS[0], task])
+    assert said.ended and said.repeats[0].operations == 256 and said.repeats[0].cpu_seconds == 0.25
+    with pytest.raises(LabError, match="no repeat belongs here"):
+        read([*SAID[:3], "repeated 0 256 0.5 0.25 software"], [GROUPS[0]])

@@ -1,0 +1,12 @@
+"""Does it boot?"""
+
+from fixtures.link.console import Console
+from fixtures.link.shell import Shell
+
+
+def test_the_image_boots_to_a_login(console: Console) -> None:
+    assert console.alarm is None
+
+
+def test_a_command_runs_on_the_board(shell: Shell) -> None:
+    assert shell.run("echo alive").check().text == "alive\n"

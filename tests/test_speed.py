@@ -1,0 +1,24 @@
+"""Is it fast enough, and not suspiciously fast?"""
+
+from fixtures.lab.board import Board, Throughput
+from fixtures.link.shell import Shell
+from fixtures.outcome import ProductError
+from fixtures.record.record import RunRecord
+from fixtures.speed.bounds import judge
+from fixtures.speed.openssl_speed import measure
+
+
+def test_throughput_is_within_its_bounds(throughput: Throughput, stack: Shell, board: Board, record: RunRecord) -> None:
+    complaints = []
+    for measured in measure(
+        stack, "engine", board.openssl.engine, throughput.algorithm, throughput.processes, tuple(throughput.bounds)
+    ):
+        bounds = throughput.bounds[measured.block]
+        record.write(
+            "throughput", layer="engine", algorithm=measured.algorithm, block=measured.block,
+            processes=measured.processes, bytes_per_second=measured.median, low=measured.low, high=measured.high,
+            cpu_seconds=measured.cpu_seconds, floor=bounds.floor, ceiling=bounds.ceiling,
+        )  # fmt: skip
+        complaints.append(judge(measured, bounds))
+    if any(complaints):
+        raise ProductError("\n".join(complaint for complaint in complaints if complaint))

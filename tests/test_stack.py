@@ -1,0 +1,54 @@
+"""Is the offload stack there: module, device node, engine, every algorithm that the board file promises?"""
+
+from collections.abc import Callable
+
+from fixtures.lab.board import Board
+from fixtures.link.shell import Shell
+from fixtures.outcome import ProductError
+from fixtures.stack import engine, kernel
+from fixtures.stack.engine import EngineReport
+
+
+def test_cryptodev_is_loaded(stack: Shell, board: Board) -> None:
+    assert board.cryptodev.module in kernel.loaded_modules(stack)
+
+
+def test_its_device_node_is_there(stack: Shell, board: Board) -> None:
+    kernel.check_device(stack, board.cryptodev.device)
+
+
+def test_the_engine_is_listed(
+    engine_report: EngineReport, stack: Shell, board: Board, fact: Callable[[str, str], None]
+) -> None:
+    for name, value in kernel.facts(stack, board.cryptodev.module, _engine_file(stack, board)).items():
+        fact(name, value)
+    if not (engine_report.listed and engine_report.available):
+        raise ProductError(
+            f"the engine {board.openssl.engine} is not listed as available; OpenSSL said:\n{engine_report.text}"
+        )
+
+
+def test_the_engine_takes_its_settings(engine_report: EngineReport) -> None:
+    assert engine_report.refused == (), engine_report.text
+
+
+def test_the_engine_can_serve(offered: str, engine_report: EngineReport) -> None:
+    if offered not in engine_report.algorithms:
+        raise ProductError(
+            f"{offered} is in the board file and not among what the engine offers:\n{engine_report.text}"
+        )
+
+
+def test_the_promised_driver_serves(promised: str, engine_report: EngineReport, board: Board, stack: Shell) -> None:
+    algorithm = board.algorithms[promised]
+    offer = engine_report.offers.get(promised)
+    if offer is None or offer.driver != algorithm.driver:
+        found = offer.driver if offer else "nobody"
+        drivers = "\n".join(str(entry) for entry in kernel.crypto_drivers(stack) if entry.name == algorithm.kernel)
+        raise ProductError(
+            f"{algorithm.kernel} is served by {found}; promised is {algorithm.driver}. The kernel has for it:\n{drivers}"
+        )
+
+
+def _engine_file(stack: Shell, board: Board) -> bytes:
+    return stack.get(engine.engine_path(stack, board.openssl.engine))
