@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 pytest_plugins = [
-    "fixtures.gate.options",
-    "fixtures.virt.unit",
-    "fixtures.gate.units",
+    "fixtures.gate.outcomes",  # first, so that it is configured last, when nothing is left to refuse
     "fixtures.gate.asking",
-    "fixtures.gate.outcomes",
+    "fixtures.gate.units",
+    "fixtures.virt.unit",
+    "fixtures.gate.options",
 ]
 
 TESTS = Path(__file__).parent / "tests"
@@ -21,16 +21,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Keep the questions to a board and the self-tests apart."""
     if config.getoption("--board"):
         return True if collection_path.parent == TESTS and collection_path.is_dir() else None
-    if collection_path.parent == TESTS and collection_path.suffix == ".py":
-        if any(Path(argument.split("::")[0]).resolve() == collection_path for argument in config.args):
-            raise pytest.UsageError(
-                f"{collection_path.name} asks a board: name it with --board NAME (virt needs no hardware)"
-            )
-        return True
-    return None
+    return True if collection_path.parent == TESTS and collection_path.is_file() else None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Ask in the order of QUESTIONS."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Ask in the order of QUESTIONS. :raises pytest.UsageError: a question was named and no board."""
+    for item in items:
+        if item.path.parent == TESTS and not config.getoption("--board"):
+            raise pytest.UsageError(f"{item.path.name} asks a board: add --board NAME (virt needs no hardware)")
     order = {f"test_{name}": place for place, name in enumerate(QUESTIONS)}
     items.sort(key=lambda item: order.get(item.path.stem, -1))

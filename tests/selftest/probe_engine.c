@@ -1,9 +1,9 @@
 /*
- * A test engine: AES-128-CBC and SHA256 on libcrypto's own low-level functions, and on request bad in one way. Declarations
- * are OpenSSL's (engine.h, evp.h, aes.h, sha.h of 3.0), so that no headers are needed to build it.
+ * A test engine: AES-128-CBC and SHA256 on libcrypto's own low-level functions, and on request bad in one way. The
+ * declarations are OpenSSL's (engine.h, evp.h, aes.h, sha.h of 3.0), so that no headers are needed to build it.
  *
- * Its control command MODE: right; wrong (one bit of each answer); nothing (offers no algorithm); refuses (each operation
- * fails); crashes (the sixth operation); hangs (the second); crashes-at-exit.
+ * Its control command MODE: right; wrong (one bit of each answer); nothing (offers no algorithm); refuses (each
+ * operation fails); crashes (the sixth operation); hangs (the second); crashes-at-exit.
  */
 #include <stddef.h>
 #include <stdlib.h>
@@ -34,8 +34,10 @@ EVP_CIPHER *EVP_CIPHER_meth_new(int nid, int block, int key);
 int EVP_CIPHER_meth_set_iv_length(EVP_CIPHER *, int);
 int EVP_CIPHER_meth_set_flags(EVP_CIPHER *, unsigned long);
 int EVP_CIPHER_meth_set_impl_ctx_size(EVP_CIPHER *, int);
-int EVP_CIPHER_meth_set_init(EVP_CIPHER *, int (*)(EVP_CIPHER_CTX *, const unsigned char *, const unsigned char *, int));
-int EVP_CIPHER_meth_set_do_cipher(EVP_CIPHER *, int (*)(EVP_CIPHER_CTX *, unsigned char *, const unsigned char *, size_t));
+int EVP_CIPHER_meth_set_init(EVP_CIPHER *,
+                             int (*)(EVP_CIPHER_CTX *, const unsigned char *, const unsigned char *, int));
+int EVP_CIPHER_meth_set_do_cipher(EVP_CIPHER *,
+                                  int (*)(EVP_CIPHER_CTX *, unsigned char *, const unsigned char *, size_t));
 void *EVP_CIPHER_CTX_get_cipher_data(const EVP_CIPHER_CTX *);
 unsigned char *EVP_CIPHER_CTX_iv_noconst(EVP_CIPHER_CTX *);
 
@@ -185,7 +187,8 @@ unsigned long v_check(unsigned long wanted)
 
 int bind_engine(ENGINE *engine, const char *id, const void *functions)
 {
-    static const ENGINE_CMD_DEFN commands[] = {{MODE_COMMAND, "MODE", "how to behave", STRING_ARGUMENT}, {0, NULL, NULL, 0}};
+    static const ENGINE_CMD_DEFN commands[] = {{MODE_COMMAND, "MODE", "how to behave", STRING_ARGUMENT},
+                                               {0, NULL, NULL, 0}};
     (void)functions;
     return (!id || !strcmp(id, "hiltest")) && ENGINE_set_id(engine, "hiltest") &&
            ENGINE_set_name(engine, "the test engine of offload-hil") && ENGINE_set_ciphers(engine, offer_ciphers) &&

@@ -170,6 +170,32 @@ def old_version_is_hidden_but_there(folder: Path) -> Path:
     return versions(folder, nodes(LIBX_1__0=[], LIBX_2__0=["foo"]), OLD_AND_NEW)
 
 
+def symbol_outside_the_nodes(folder: Path) -> Path:
+    """The node is there, the symbol belongs to none: it counts for any version."""
+    return versions(folder, nodes(LIBX_1__0=["other"]), defines("foo", "other"))
+
+
+def unversioned(folder: Path, script: str, source: str) -> Path:
+    """An engine linked with foo of no version, that finds one with versions when it is loaded."""
+    link = build(folder / "lib/libx.so.1", defines("foo"), soname="libx.so.1")
+    engine = build(folder / "e.so", ENGINE + calls("foo"), CRYPTO, link, flags=("-nostdlib", RUNPATH))
+    build(link, source, soname="libx.so.1", script=script)
+    return engine
+
+
+def unversioned_takes_the_oldest(folder: Path) -> Path:
+    return unversioned(folder, nodes(LIBX_1__0=[], LIBX_2__0=["foo"]), OLD_AND_NEW)
+
+
+def unversioned_takes_the_only_visible(folder: Path) -> Path:
+    return unversioned(folder, nodes(LIBX_1__0=["other"], LIBX_2__0=["foo"]), defines("foo", "other"))
+
+
+def unversioned_takes_no_hidden_one(folder: Path) -> Path:
+    source = '__asm__(".symver foo_old,foo@LIBX_2.0"); int foo_old(void) { return 1; }\n' + defines("other")
+    return unversioned(folder, nodes(LIBX_1__0=["other"], LIBX_2__0=[]), source)
+
+
 def another_major(folder: Path) -> Path:
     source = defines("ENGINE_set_id", "ENGINE_set_name", "EVP_PKEY_base_id", "only_here")
     library = build(folder / "lib/libcrypto.so.1.1", source, soname="libcrypto.so.1.1")
@@ -200,6 +226,10 @@ ROWS = (
     Row(rpath_is_inherited, linker_loads_it=True),
     Row(library_without_versions, linker_loads_it=True),
     Row(old_version_is_hidden_but_there, linker_loads_it=True),
+    Row(symbol_outside_the_nodes, linker_loads_it=True),
+    Row(unversioned_takes_the_oldest, linker_loads_it=True),
+    Row(unversioned_takes_the_only_visible, linker_loads_it=True),
+    Row(unversioned_takes_no_hidden_one, (("missing symbol", "foo"),), "missing symbol"),
     Row(missing_symbol, (("missing symbol", "EVP_MD_size"),), "missing symbol"),
     Row(missing_versioned_symbol, (("missing symbol", "EVP_of_tomorrow"),), "missing symbol"),
     Row(missing_version, (("missing version", "OPENSSL_3.99.0"),), "missing version"),

@@ -124,8 +124,12 @@ def test_an_engine_from_1_1_headers_on_a_3_board(board3: Board) -> None:
 
 
 def test_a_symbol_that_no_openssl_has_gets_no_such_hint(board3: Board) -> None:
-    board3.add(ENGINE, calls("vendor_function"))
-    assert board3.problem("missing symbol").text == f"{ENGINE}: undefined symbol: vendor_function"
+    """Nor does one that is as new as the board's library, or newer."""
+    board3.add(ENGINE, calls("vendor_function", "OPENSSL_strcasecmp"))
+    assert {p.text for p in board3.resolve().problems} == {
+        f"{ENGINE}: undefined symbol: vendor_function",
+        f"{ENGINE}: undefined symbol: OPENSSL_strcasecmp",
+    }
 
 
 def test_another_major_version_that_is_not_on_the_board(board3: Board) -> None:
@@ -172,6 +176,16 @@ def test_a_library_that_the_program_lacks_too_is_told_once(board11: Board) -> No
     board11.add(ENGINE, calls("EVP_MD_size"), "/usr/lib/libcrypto.so.1.1")
     del board11.files["/lib/libc.so.6"]
     assert [p.kind for p in board11.resolve().problems] == ["missing library"]
+
+
+def test_glibc_passes_over_a_library_for_another_machine(board11: Board, musl: Board) -> None:
+    """And musl does not: it takes the first file of that name."""
+    for board in (board11, musl):
+        board.add("/lib/libvendor.so.1", defines("vendor"), target="x86_64-linux-gnu")
+        board.add("/usr/lib/libvendor.so.1", defines("vendor"))
+        board.add(ENGINE, calls("vendor"), "/usr/lib/libvendor.so.1")
+    assert board11.problems() == set()
+    assert musl.problem("wrong machine").object == "/lib/libvendor.so.1"
 
 
 def test_a_newer_glibc_than_the_boards(board11: Board) -> None:
