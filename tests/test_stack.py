@@ -38,5 +38,5 @@ def test_the_promised_driver_serves(promised: str, engine_report: EngineReport, 
         found = offer.driver if offer else "nobody"
         drivers = "\n".join(str(entry) for entry in kernel.crypto_drivers(stack) if entry.name == algorithm.kernel)
         raise ProductError(
-            f"{algorithm.kernel} is served by {found}, promised is {algorithm.driver}; the kernel has for it:\n{drivers}"
+            f"{algorithm.kernel} is served by {found}, promised is {algorithm.driver}; the kernel has:\n{drivers}"
         )
