@@ -384,6 +384,18 @@ def test_one_wrong_answer_sets_its_key_size_apart() -> None:
     assert lines[start + 1] == ["sha384-generic", "software"]
 
 
+def test_key_sizes_that_are_all_wrong_alike_share_a_line_and_nobody_is_no_driver() -> None:
+    records = healthy(*LADDER)
+    for line in records:
+        if line["kind"] == "vectors" and line["layer"] == "afalg" and "CTR" in line["algorithm"]:
+            line.update(failed=line["total"], driver="nobody")
+    lines = render(summary_of(records)).splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("AES-128/192/256-CTR"))
+    assert lines[start].split()[1:] == ["42", "42", "42", "42", "0/42"]
+    assert lines[start + 1].split()[0] == "ctr(aes-generic)"
+    assert not any("nobody" in line for line in lines)
+
+
 def test_lab_trouble_and_nothing_found() -> None:
     text = render(summary_of([asked("t.py::a", "error", "no U-Boot prompt in 30 s " * 8)]))
     assert "OUTCOME  lab trouble, exit status 9" in text
