@@ -1,4 +1,4 @@
-"""The board files of this repository: what each promises is held against the texts of the kernel that such boards print."""
+"""The board files of this repository: what each promises is held against what such boards print."""
 
 import re
 from hashlib import sha256
@@ -18,7 +18,7 @@ TEXTS = Path(__file__).parent / "data/stack"
 NAMES = boards(BOARDS)
 CAAM = tuple(name for name in NAMES if name != "virt")
 
-# cra_name -> cra_driver_name: drivers/crypto/caam/caamalg.c, driver_algs[], and caamhash.c, driver_hash[], of Linux 6.6.
+# cra_name -> cra_driver_name, of drivers/crypto/caam: caamalg.c, driver_algs[], and caamhash.c, driver_hash[].
 DRIVERS = {
     "cbc(aes)": "cbc-aes-caam",
     "ecb(aes)": "ecb-aes-caam",
@@ -30,7 +30,7 @@ FILES = {"kernel", "dtb", "initrd", "itb", "initramfs", "sdcard", "sysupgrade"}
 
 
 def wrong_promises(board: Board) -> list[str]:
-    """The algorithms whose kernel name is not that of OpenSSL's name, or whose driver is not the one in CAAM's sources."""
+    """The algorithms whose kernel name is not that of OpenSSL's name, or whose driver is not CAAM's."""
     wrong = []
     for name, algorithm in board.algorithms.items():
         mode = re.fullmatch(r"AES-\d+-(\w+)", name)
@@ -115,7 +115,7 @@ def test_openwrt_asks_no_digests_of_its_engine() -> None:
 
 
 def test_linux_reads_back_what_it_wrote(tmp_path: Path) -> None:
-    """The Linux ways, run here on a file in the place of the memory: the hash is the image's, and of no other content."""
+    """The Linux way, run here on a file in the place of the memory: the hash is the image's, and no other's."""
     image = tmp_path / "sdcard"
     image.write_bytes(bytes(range(256)) * 5000 + b"odd")
     disk = tmp_path / "disk"
