@@ -156,3 +156,9 @@ def test_the_prompts_are_met_by_what_such_a_board_prints(name: str) -> None:
         login = "Please press Enter to activate this console.\r\n"
     assert board.linux.login in login
     assert board.linux.prompt in ("root@OpenWrt:/# " if board.libc == "musl" else "root@ls1046ardb:~# ")
+
+
+def test_the_page_about_boards_lists_them_all() -> None:
+    page = (BOARDS / "README.md").read_text()
+    assert re.findall(r"^\| `([\w-]+)\.yaml` \|", page, re.MULTILINE) == ["virt", *sorted(CAAM, key=page.index)]
+    assert set(CAAM) == {name for name in NAMES if f"`{name}.yaml`" in page} - {"virt"}

@@ -1,6 +1,8 @@
 """Bounds from what a healthy unit shows: the arithmetic, the YAML to paste, and when there is nothing to paste."""
 
 import statistics
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -140,3 +142,32 @@ def test_a_spread_survives_the_record(tmp_path: Path) -> None:
         record.write("calibration", **asdict(found))
     line = read(record.folder)[-1]
     assert Spread(**{name: line[name] for name in asdict(found)}) == found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--calibrate"], "--calibrate measures a unit: add --board NAME"),
+        (
+            ["--board", "virt", "--calibrate", "tests/test_speed.py"],
+            "--calibrate: test_speed.py is not asked with --calibrate",
+        ),
+        (["--board", "virt", "tests/test_calibrate.py"], "--calibrate: test_calibrate.py is asked with it alone"),
+        (["--board", "{here}/none.yaml", "--calibrate"], "--calibrate: board none lists no throughput; write the"),
+    ],
+)
+def test_a_calibration_of_nothing_is_a_usage_error(arguments: list[str], told: str, tmp_path: Path) -> None:
+    (tmp_path / "none.yaml").write_text(f"extends: {BOARDS}/virt.yaml\nthroughput: []\n")
+    command = [sys.executable, "-m", "pytest", *(argument.format(here=tmp_path) for argument in arguments)]
+    done = subprocess.run(command, cwd=BOARDS.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert told in done.stdout + done.stderr
+
+
+def test_with_calibrate_the_board_is_measured_and_not_judged() -> None:
+    for arguments, asked in (([], "tests/test_speed.py"), (["--calibrate"], "tests/test_calibrate.py")):
+        command = [sys.executable, "-m", "pytest", "--board", "virt", "--collect-only", "-q", *arguments]
+        done = subprocess.run(command, cwd=BOARDS.parent, capture_output=True, text=True, check=True)
+        files = {line.split("::")[0] for line in done.stdout.splitlines() if "::" in line}
+        assert files & {"tests/test_speed.py", "tests/test_calibrate.py"} == {asked}
+        assert "tests/test_offload.py" in files
