@@ -101,7 +101,8 @@ def test_throughput_out_of_its_bounds_is_refused(tmp_path: Path) -> None:
     board.write_text(
         "extends: virt\nthroughput:\n"
         + "".join(
-            f"  - {{algorithm: {name}, processes: 1, bounds: {{16384: {pair}}}}}\n" for name, pair in bounds.items()
+            f"  - {{algorithm: {name}, processes: 1, calibrated: by this test, bounds: {{16384: {pair}}}}}\n"
+            for name, pair in bounds.items()
         )
     )
     run = ask("--board", board, "tests/test_speed.py", unit="bounded/0")

@@ -1,7 +1,6 @@
 """Is the whole way from power-on to a login gone, in order, and is nothing switched on for a mistake?"""
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import pytest
 from console_player import Player, UBootPlayer, linux, on_pty
 from ssh_server import make_key_file
 
+from fixtures.boot import mains as mains_of
 from fixtures.boot.bringup import bring_up
 from fixtures.boot.image import Image
 from fixtures.lab.board import Board, load_board
@@ -22,6 +22,12 @@ from fixtures.power.switch import switch_of
 
 BOARD = load_board("virt", Path(__file__).parents[2] / "boards")
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIkQfYHZFv/6rYDM8ogk2l1QZr6GvEjFnfJSQvzJwvwO"
+
+
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The simulated unit would answer at once."""
+    monkeypatch.setattr(mains_of, "ANSWER_SECONDS", 0.3)
 
 
 @dataclass
@@ -36,7 +42,7 @@ class Bench:
     def bring_up(self, board: Board = BOARD, unit: Unit | None = None) -> dict[str, str | float]:
         """Bring the unit up; returns the facts."""
         facts: dict[str, str | float] = {}
-        switch = switch_of(self.unit.power)
+        switch = switch_of(self.unit.power, self.unit.id)
         with Console(self.line.url, 115200, self.folder / "console.log") as console:
             bring_up(unit or self.unit, board, self.image(), switch, console, facts.__setitem__)
         return facts
@@ -64,7 +70,7 @@ def on_the_bench(folder: Path, *, on: str = "true") -> Iterator[Bench]:
             name="bench-1",
             board="virt",
             console=ConsolePlace(url=line.url),
-            power=Command(on=f"echo on >> {mains}; {on}", off=f"echo off >> {mains}"),
+            power=Command(on=f"echo on >> {mains}; {on}", off=f"echo off >> {mains}", settle=0.05),
             network=Network(address="127.0.0.1", key_file=make_key_file(folder / "key"), host_key=HOST_KEY),
             tftp=Tftp(server="10.0.2.2", folder=folder / "tftp"),
         )
@@ -75,7 +81,7 @@ def on_the_bench(folder: Path, *, on: str = "true") -> Iterator[Bench]:
                 if mains.read_text().endswith("on\n"):
                     board.start()
                     return
-                time.sleep(0.01)
+                line.heard(0.01)  # and nobody takes it: what is typed to a board without power is lost
 
         waiting = threading.Thread(target=wait_for_power, daemon=True)
         waiting.start()
