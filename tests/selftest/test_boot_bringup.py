@@ -1,13 +1,14 @@
 """Is the whole way from power-on to a login gone, in order, and is nothing switched on for a mistake?"""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from console_player import Player, UBootPlayer, linux, on_pty
+from console_player import LINUX, Player, UBootPlayer, linux, on_pty
 from ssh_server import make_key_file
 
 from fixtures.boot import mains as mains_of
@@ -17,7 +18,7 @@ from fixtures.lab.board import Board, load_board
 from fixtures.lab.labfile import Command, Network, Tftp, Unit
 from fixtures.lab.labfile import Console as ConsolePlace
 from fixtures.link.console import Console
-from fixtures.outcome import LabError, UsageError
+from fixtures.outcome import LabError, ProductError, UsageError
 from fixtures.power.switch import switch_of
 
 BOARD = load_board("virt", Path(__file__).parents[2] / "boards")
@@ -57,15 +58,15 @@ class Bench:
 
 
 @contextmanager
-def on_the_bench(folder: Path, *, on: str = "true") -> Iterator[Bench]:
-    """A unit whose power-on runs `on` too."""
+def on_the_bench(folder: Path, *, on: str = "true", kernel: Callable[[Player], None] = linux) -> Iterator[Bench]:
+    """A unit whose power-on runs `on` too, and whose `booti` starts `kernel`."""
     for name in ("kernel", "initrd"):
         (folder / name).write_text(name)
     (folder / "tftp").mkdir()
     mains = folder / "mains"
     mains.touch()
     with on_pty() as line:
-        board = UBootPlayer(line, linux=linux)
+        board = UBootPlayer(line, linux=kernel)
         unit = Unit(
             name="bench-1",
             board="virt",
@@ -110,6 +111,16 @@ def test_from_power_on_to_a_login(tmp_path: Path) -> None:
     assert len(times) == 3
     assert times == sorted(times)
     assert 0 < seconds["seconds of the boot that the harness itself took"] < 1
+
+
+def test_a_kernel_that_panics_is_the_product_at_once(tmp_path: Path) -> None:
+    def panic(line: Player) -> None:
+        line.pour(LINUX[:5000].encode() + b"\r\n[    2.1] Kernel panic - not syncing: no init found\r\n")
+
+    started = time.monotonic()
+    with on_the_bench(tmp_path, kernel=panic) as bench, pytest.raises(ProductError, match=r"^kernel panic, seen on"):
+        bench.bring_up()
+    assert time.monotonic() - started < 10, "it waited for a login"
 
 
 def test_power_that_does_not_switch_is_the_lab(tmp_path: Path) -> None:
