@@ -315,11 +315,12 @@ def test_the_harness_own_time_is_from_a_match_to_the_next_key(console: Console, 
     time.sleep(0.2)
     console.type_keys("x")
     console.type_keys("y")
-    assert 0.2 <= console.harness_seconds < 0.3
-    player.say("=> ", pause=0.1)
+    first = console.harness_seconds
+    assert 0.2 <= first < 1.0
+    player.say("=> ", pause=0.5)
     console.expect("=> ", 5, "the prompt")
     console.type_keys("z")
-    assert console.harness_seconds < 0.35, "the board's own time was counted"
+    assert console.harness_seconds < first + 0.8, "the board's own time was counted"
 
 
 # The log
