@@ -11,7 +11,7 @@ import pytest
 from fixtures.virt.faults import FAULTS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "planted"))
-from gaterun import Run, ask
+from gaterun import UNIT, Run, ask
 
 ASKED = shlex.split(os.environ.get("HIL_FAULTS_ASK", ""))
 """What of the gate is asked; all of it, unless somebody is in a hurry: HIL_FAULTS_ASK="-k 'not SHA and not speed'"."""
@@ -39,7 +39,7 @@ def judged(name: str, run: Run) -> tuple[str, str]:
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_the_fault_is_caught_and_no_other_layer_is_surely_blamed(name: str, table: dict[str, str]) -> None:
-    run = ask("--board", "virt", "--fault", name, *ASKED)
+    run = ask("--board", UNIT, "--fault", name, *ASKED)
     right, table[name] = judged(name, run)
     print(f"\n{table[name]}\n    {'; '.join(run.verdict['because'])}", flush=True)  # noqa: T201
     assert run.status == 1, run.text
