@@ -326,7 +326,9 @@ def test_input_that_was_cut_or_changed_is_refused_before_anything_is_run(
         ("group SHA256 digest 1\n0 - - abc", "2 the input has an odd number"),
         ("group SHA256 digest 1\n0 - - 0g", "2 the input has '0g'"),
         ("group SHA256 digest 1\n0 - - =", "2 the input is '='"),
-        ("group SHA256 digest 1\n0 - - 00 00", "2 there is more"),
+        ("group SHA256 digest 1\n0 - - 00 00", "2 there is no way '00'"),
+        ("group SHA256 digest 1\n0 - - 00 split x", "2 the way's first number is 'x'"),
+        ("group SHA256 digest 1\n0 - - 00 split 1 2 3", "2 there is more"),
         ("group SHA256 digest 1\n0 - -", "2 there is no input"),
     ],
 )
