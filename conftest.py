@@ -18,16 +18,22 @@ QUESTIONS = ("boot", "stack", "symbols", "aes", "sha", "offload", "speed")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Keep the questions to a board and the self-tests apart."""
-    if config.getoption("--board"):
-        return True if collection_path.parent == TESTS and collection_path.is_dir() else None
-    return True if collection_path.parent == TESTS and collection_path.is_file() else None
+    """Keep the questions to a board and the self-tests apart; every other folder is for who names it.
+
+    pytest does not ask this about what the command line names.
+    """
+    if collection_path.parent != TESTS:
+        return None
+    asked = bool(config.getoption("--board"))
+    if collection_path.is_dir():
+        return True if asked or collection_path.name != "selftest" else None
+    return None if asked else True
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Ask in the order of QUESTIONS. :raises pytest.UsageError: a question was named and no board."""
     for item in items:
-        if item.path.parent == TESTS and not config.getoption("--board"):
+        if "gate" in getattr(item, "fixturenames", ()) and not config.getoption("--board"):
             raise pytest.UsageError(f"{item.path.name} asks a board: add --board NAME (virt needs no hardware)")
     order = {f"test_{name}": place for place, name in enumerate(QUESTIONS)}
     items.sort(key=lambda item: order.get(item.path.stem, -1))

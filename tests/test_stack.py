@@ -5,6 +5,7 @@ from fixtures.link.shell import Shell
 from fixtures.outcome import ProductError
 from fixtures.stack import kernel
 from fixtures.stack.engine import EngineReport
+from fixtures.stack.symbols.classify import classify
 
 
 def test_cryptodev_is_loaded(stack: Shell, board: Board) -> None:
@@ -17,7 +18,10 @@ def test_its_device_node_is_there(stack: Shell, board: Board) -> None:
 
 def test_the_engine_is_listed(engine_report: EngineReport, board: Board) -> None:
     if not (engine_report.listed and engine_report.available):
-        raise ProductError(f"{board.openssl.engine} is not listed as available; OpenSSL said:\n{engine_report.text}")
+        findings = classify(engine_report.text, listed=engine_report.listed, openssl="")
+        reasons = dict.fromkeys(f"{bad.kind}, {bad.advice}" for bad in findings if not bad.harmless)
+        why = "; ".join(reasons) or "no reason given"
+        raise ProductError(f"{board.openssl.engine} is not listed as available: {why}\n{engine_report.text}")
 
 
 def test_the_engine_takes_its_settings(engine_report: EngineReport) -> None:
@@ -38,5 +42,5 @@ def test_the_promised_driver_serves(promised: str, engine_report: EngineReport, 
         found = offer.driver if offer else "nobody"
         drivers = "\n".join(str(entry) for entry in kernel.crypto_drivers(stack) if entry.name == algorithm.kernel)
         raise ProductError(
-            f"{algorithm.kernel} is served by {found}, promised is {algorithm.driver}; the kernel has for it:\n{drivers}"
+            f"{algorithm.kernel} is served by {found}, promised is {algorithm.driver}; the kernel has:\n{drivers}"
         )

@@ -153,7 +153,7 @@ def test_every_kind_is_written_and_each_of_its_fields_is_required(record: RunRec
         ("vectors", "failed", False),
         ("vectors", "failed", 0.0),
         ("throughput", "floor", "1e5"),
-        ("verdict", "outcome", "unfinished"),
+        ("verdict", "outcome", "excellent"),
         ("verdict", "why", [1]),
         ("verdict", "why", "a string"),
         ("fact", "value", ["a", "list"]),

@@ -1,0 +1,214 @@
+"""The board's side of a console: says and hears one byte at a time, over a pty or as a server of TCP.
+
+`UBootPlayer` behaves as U-Boot does, by its source: common/autoboot.c (the countdown), common/cli_readline.c (the echo),
+common/cli_hush.c (`;`, `$?`). What Linux says is a record of the virtual board.
+"""
+
+import os
+import pty
+import select
+import socket
+import threading
+import time
+import tty
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+LINUX = (Path(__file__).parent / "data/boot/virt-linux.txt").read_text().replace("\n", "\r\n")
+"""From "Starting kernel" to "virt login: "."""
+BANNER = "\r\n\r\nU-Boot 2023.01+dfsg-2+deb12u3 (Jun 22 2026 - 08:38:07 +0000)\r\n\r\nDRAM:  512 MiB\r\n"
+PATIENCE = 10.0
+
+
+class HungUpError(Exception):
+    """The line was hung up: the way every conversation here ends."""
+
+
+class Player:
+    """The board's end of the line."""
+
+    def __init__(self, descriptor: int, url: str, close: Callable[[], None]) -> None:
+        """Take over a descriptor that is open for reading and writing, and what closes it."""
+        self.url = url
+        self._descriptor = descriptor
+        self._close = close
+        self._hung_up = threading.Event()
+
+    def hang_up(self) -> None:
+        """Be gone, as a console server that is switched off."""
+        if not self._hung_up.is_set():
+            self._hung_up.set()
+            self._close()
+
+    def say(self, text: str | bytes, pause: float = 0.0) -> None:
+        """Say one byte at a time. :param pause: seconds between bytes."""
+        data = text.encode() if isinstance(text, str) else text
+        for place in range(len(data)):
+            self.pour(data[place : place + 1])
+            if pause:
+                time.sleep(pause)
+
+    def pour(self, data: bytes) -> None:
+        """Say all at once, as fast as it is taken."""
+        while data:
+            self._see_line()
+            data = data[os.write(self._descriptor, data) :]
+
+    def heard(self, seconds: float = PATIENCE) -> str | None:
+        """The next byte that was typed, as a character; None if there is none in time."""
+        deadline = time.monotonic() + seconds
+        while True:
+            self._see_line()
+            left = deadline - time.monotonic()
+            # In small steps: select does not notice that another thread has hung up.
+            if select.select([self._descriptor], [], [], min(max(left, 0), 0.02))[0]:
+                return os.read(self._descriptor, 1).decode("latin-1")
+            if left <= 0:
+                return None
+
+    def _see_line(self) -> None:
+        if self._hung_up.is_set():
+            raise HungUpError
+
+    def hear(self, until: str, echo: bool = True) -> str:
+        """What is typed up to and with a character; as a terminal does, say it back, and a new line for a return."""
+        text = ""
+        while not text.endswith(until):
+            character = self.heard()
+            if character is None:
+                raise AssertionError(f"typed was {text!r}, and no {until!r} after it")
+            text += character
+            if echo:
+                self.say("\r\n" if character == "\r" else character)
+        return text
+
+
+@contextmanager
+def on_pty() -> Iterator[Player]:
+    """A serial line; its other end is a device of this host."""
+    board, host = pty.openpty()
+    tty.setraw(host)
+
+    def close() -> None:
+        os.close(board)
+        os.close(host)
+
+    player = Player(board, os.ttyname(host), close)
+    try:
+        yield player
+    finally:
+        player.hang_up()
+
+
+class Door:
+    """A console server's."""
+
+    def __init__(self, server: socket.socket) -> None:
+        """Stand at a socket that listens."""
+        self.url = f"socket://127.0.0.1:{server.getsockname()[1]}"
+        self.players: list[Player] = []
+        self._server = server
+
+    def answer(self) -> Player:
+        """Wait for somebody to connect."""
+        end, _ = self._server.accept()
+        self.players.append(Player(end.fileno(), self.url, end.close))
+        return self.players[-1]
+
+
+@contextmanager
+def on_tcp() -> Iterator[Door]:
+    """A console server."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(PATIENCE)
+        door = Door(server)
+        try:
+            yield door
+        finally:
+            for player in door.players:
+                player.hang_up()
+
+
+class UBootPlayer(threading.Thread):
+    """A board that is switched on: U-Boot, then whatever `booti` starts."""
+
+    PROMPT = "=> "
+
+    def __init__(
+        self,
+        line: Player,
+        *,
+        commands: Mapping[str, tuple[str, int]] | None = None,
+        linux: Callable[[Player], None] | None = None,
+        countdown: float = 1.0,
+        autoboot: str = "",
+    ) -> None:
+        """:param commands: the beginning of a command -> what it prints, and its status. Others print nothing, and work.
+        :param linux: plays what `booti` starts; if None, `booti` comes back as from a bad image.
+        :param autoboot: what is said when nobody stops the countdown.
+        """
+        super().__init__(daemon=True)
+        self.ran: list[str] = []
+        """The commands that were run, without the asking for their status."""
+        self.failure: Exception | None = None
+        self._line = line
+        self._commands = {
+            "version": ("U-Boot 2023.01+dfsg-2\r\n\r\naarch64-linux-gnu-gcc 12.2.0\r\n", 0),
+            **(commands or {}),
+        }
+        self._linux = linux
+        self._countdown = countdown
+        self._autoboot = autoboot
+        self._status = 0
+
+    def run(self) -> None:
+        """Play until the line is hung up."""
+        try:
+            self._line.say(BANNER)
+            if self._is_interrupted():
+                self._line.say(self.PROMPT)
+                while self._next_line():
+                    self._line.say(self.PROMPT)
+            else:
+                self._line.say(self._autoboot)
+        except (HungUpError, OSError):
+            return
+        except Exception as error:  # noqa: BLE001 - whoever plays is told
+            self.failure = error
+
+    def _is_interrupted(self) -> bool:
+        """Common/autoboot.c: the number is written over with backspaces, every tenth of its time a key is looked for."""
+        self._line.say("Hit any key to stop autoboot:  2 ")
+        key = self._line.heard(self._countdown)
+        self._line.say("\b\b\b 0 \r\n")
+        return key is not None
+
+    def _next_line(self) -> bool:
+        """Read a line and run it; False once the kernel has the line."""
+        line = self._line.hear("\r")[:-1]
+        for command in (part.strip() for part in line.split(";")):
+            if command == "echo status=$?":
+                self._line.say(f"status={self._status}\r\n")
+            elif command.startswith("booti") and self._linux:
+                self.ran.append(command)
+                self._linux(self._line)
+                return False
+            else:
+                self.ran.append(command)
+                printed, self._status = self._answer(command)
+                self._line.say(printed)
+        return True
+
+    def _answer(self, command: str) -> tuple[str, int]:
+        for beginning, answer in self._commands.items():
+            if command.startswith(beginning):
+                return answer
+        return "", 0
+
+
+def linux(line: Player) -> None:
+    """What the virtual board said, up to a shell for whoever logs in; then a shell that only echoes."""
+    line.pour(LINUX.encode())
+    line.hear("\r")
+    line.say("\r\nBusyBox v1.35.0 (Debian 1:1.35.0-4+deb12u1+b1) built-in shell (ash)\r\n\r\n/root # ")

@@ -1,0 +1,239 @@
+"""A real SSH server in this process: paramiko's server side, which runs each command with `sh -c`, as dropbear does.
+
+Between it and its clients there is a wire that can be cut, or frozen so that nothing comes through.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import paramiko
+from paramiko.common import (
+    AUTH_FAILED,
+    AUTH_SUCCESSFUL,
+    OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED,
+    OPEN_SUCCEEDED,
+    cMSG_CHANNEL_REQUEST,
+    cMSG_CHANNEL_SUCCESS,
+)
+
+GONE = (OSError, EOFError, paramiko.SSHException)
+"""What paramiko raises where the client is gone."""
+
+USER = "root"
+
+
+class Guard(paramiko.ServerInterface):
+    """Lets one key in, and runs commands."""
+
+    def __init__(self, user_key: paramiko.PKey) -> None:
+        """Let in who has this key."""
+        self._user_key = user_key
+        self.refuses_commands = False
+        self.answers = threading.Event()
+        """While it is not set, a request for a command is not answered."""
+        self.answers.set()
+        self._closing = False
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._threads: list[threading.Thread] = []
+
+    def get_allowed_auths(self, username: str) -> str:  # noqa: ARG002
+        """As paramiko asks."""
+        return "publickey"
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        """As paramiko asks."""
+        return AUTH_SUCCESSFUL if username == USER and key == self._user_key else AUTH_FAILED
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:  # noqa: ARG002
+        """As paramiko asks."""
+        return OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED if self._closing else OPEN_SUCCEEDED
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        """As paramiko asks."""
+        self.answers.wait()
+        if self.refuses_commands or self._closing:
+            return False
+        pipe = subprocess.PIPE
+        # Output and errors come through two pipes, as they do from sshd and dropbear.
+        process = subprocess.Popen(["sh", "-c", command], stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
+        self._processes.append(process)
+        serving = threading.Thread(target=_serve, args=(channel, process), daemon=True)
+        self._threads.append(serving)
+        _confirm(channel)
+        serving.start()
+        return True
+
+    def close(self) -> None:
+        """Kill what still runs, and begin nothing new."""
+        self._closing = True
+        self.answers.set()
+        for process in self._processes:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+        for thread in self._threads:
+            thread.join(10)
+
+
+def _confirm(channel: paramiko.Channel) -> None:
+    """Say that the command is begun; paramiko says it again, but maybe not before the command has ended."""
+    message = paramiko.Message()
+    message.add_byte(cMSG_CHANNEL_SUCCESS)
+    message.add_int(channel.remote_chanid)
+    channel.transport._send_user_message(message)
+
+
+def _serve(channel: paramiko.Channel, process: "subprocess.Popen[bytes]") -> None:
+    with process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        errors = (process.stderr.fileno(), channel.sendall_stderr)
+        threads = [
+            threading.Thread(target=_feed, args=(channel, process.stdin), daemon=True),
+            threading.Thread(target=_carry, args=errors, daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
+        _carry(process.stdout.fileno(), channel.sendall)
+        threads[1].join()
+        try:
+            _send_end(channel, process.wait())
+            channel.close()
+        except GONE:
+            return
+        finally:
+            threads[0].join()
+
+
+def _feed(channel: paramiko.Channel, stdin: IO[bytes]) -> None:
+    with stdin, suppress(*GONE):
+        while data := channel.recv(32768):
+            with suppress(BrokenPipeError):  # the command does not read: what else comes is thrown away, as sshd does
+                while data:
+                    data = data[os.write(stdin.fileno(), data) :]
+
+
+def _carry(descriptor: int, send: Callable[[bytes], object]) -> None:
+    try:
+        while data := os.read(descriptor, 32768):
+            send(data)
+    except GONE:
+        return
+
+
+def _send_end(channel: paramiko.Channel, status: int) -> None:
+    if status >= 0:
+        channel.send_exit_status(status)
+        return
+    message = paramiko.Message()  # RFC 4254, section 6.10; paramiko has no function for it
+    message.add_byte(cMSG_CHANNEL_REQUEST)
+    message.add_int(channel.remote_chanid)
+    message.add_string("exit-signal")
+    message.add_boolean(False)
+    message.add_string(signal.Signals(-status).name.removeprefix("SIG"))
+    message.add_boolean(False)
+    message.add_string("")
+    message.add_string("")
+    channel.transport._send_user_message(message)
+
+
+@dataclass
+class SshServer:
+    """Where it listens, its keys, and its wire."""
+
+    port: int
+    host_key: paramiko.PKey
+    user_key_file: Path
+    guard: Guard
+    flows: threading.Event = field(default_factory=threading.Event)
+    """While it is not set, nothing comes through the wire."""
+    wires: list[socket.socket] = field(default_factory=list)
+
+    @property
+    def host_key_line(self) -> str:
+        """The host key, as a lab file pins it."""
+        return line(self.host_key)
+
+    def cut(self) -> None:
+        """Cut every connection, as a board that resets does."""
+        for end in self.wires:
+            with suppress(OSError):  # it is gone already
+                end.shutdown(socket.SHUT_RDWR)
+        self.wires.clear()
+
+
+def line(key: paramiko.PKey) -> str:
+    """An OpenSSH public key line."""
+    return f"{key.get_name()} {key.get_base64()}"
+
+
+def make_key_file(file: Path, password: str | None = None) -> Path:
+    """Make a user's key, as `ssh-keygen` does."""
+    paramiko.ECDSAKey.generate().write_private_key_file(str(file), password=password)
+    return file
+
+
+@contextmanager
+def ssh_server(folder: Path, host_key: paramiko.PKey, door: socket.socket | None = None) -> Iterator[SshServer]:
+    """Serve until the end of the block.
+
+    :param folder: the user's key is there as `user_key`, made if need be.
+    :param door: a socket that listens already.
+    """
+    user_key_file = folder / "user_key"
+    if not user_key_file.exists():
+        make_key_file(user_key_file)
+    guard = Guard(paramiko.PKey.from_path(user_key_file))
+    with door or socket.create_server(("127.0.0.1", 0)) as door:
+        server = SshServer(door.getsockname()[1], host_key, user_key_file, guard)
+        server.flows.set()
+        accepting = threading.Thread(target=_accept, args=(door, server), daemon=True)
+        accepting.start()
+        try:
+            yield server
+        finally:
+            door.shutdown(socket.SHUT_RDWR)
+            accepting.join(10)
+            server.flows.set()
+            server.cut()
+            guard.close()
+
+
+def _accept(door: socket.socket, server: SshServer) -> None:
+    while True:
+        try:
+            outside, _ = door.accept()
+        except OSError:
+            return  # it was shut
+        outside.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as sshd and dropbear do
+        inside, served = socket.socketpair()
+        server.wires += [outside, inside]
+        for source, target in ((outside, inside), (inside, outside)):
+            threading.Thread(target=_wire, args=(source, target, server.flows), daemon=True).start()
+        transport = paramiko.Transport(served)
+        transport.add_server_key(server.host_key)
+        try:
+            transport.start_server(server=server.guard)
+        except GONE:
+            transport.close()  # the client went away: it saw another key than it expected
+
+
+def _wire(source: socket.socket, target: socket.socket, flows: threading.Event) -> None:
+    """Carry bytes one way; what arrives while the wire is frozen waits."""
+    try:
+        while data := source.recv(65536):
+            flows.wait()
+            target.sendall(data)
+        target.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return  # cut
+    finally:
+        source.close()

@@ -1,0 +1,137 @@
+"""Is the whole way from power-on to a login gone, in order, and is nothing switched on for a mistake?"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from console_player import Player, UBootPlayer, linux, on_pty
+from ssh_server import make_key_file
+
+from fixtures.boot.bringup import bring_up
+from fixtures.boot.image import Image
+from fixtures.lab.board import Board, load_board
+from fixtures.lab.labfile import Command, Network, Tftp, Unit
+from fixtures.lab.labfile import Console as ConsolePlace
+from fixtures.link.console import Console
+from fixtures.outcome import LabError, UsageError
+from fixtures.power.switch import switch_of
+
+BOARD = load_board("virt", Path(__file__).parents[2] / "boards")
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIkQfYHZFv/6rYDM8ogk2l1QZr6GvEjFnfJSQvzJwvwO"
+
+
+@dataclass
+class Bench:
+    """A unit in a folder: its mains are a file, its TFTP server another folder."""
+
+    folder: Path
+    unit: Unit
+    line: Player
+    board: UBootPlayer
+
+    def bring_up(self, board: Board = BOARD, unit: Unit | None = None) -> dict[str, str | float]:
+        """Bring the unit up; returns the facts."""
+        facts: dict[str, str | float] = {}
+        switch = switch_of(self.unit.power)
+        with Console(self.line.url, 115200, self.folder / "console.log") as console:
+            bring_up(unit or self.unit, board, self.image(), switch, console, facts.__setitem__)
+        return facts
+
+    def image(self) -> Image:
+        """An image of two files."""
+        return Image("release", {name: self.folder / name for name in ("kernel", "initrd")})
+
+    def switched(self) -> list[str]:
+        """What was done to the mains."""
+        return (self.folder / "mains").read_text().split()
+
+
+@contextmanager
+def on_the_bench(folder: Path, *, on: str = "true") -> Iterator[Bench]:
+    """A unit whose power-on runs `on` too."""
+    for name in ("kernel", "initrd"):
+        (folder / name).write_text(name)
+    (folder / "tftp").mkdir()
+    mains = folder / "mains"
+    mains.touch()
+    with on_pty() as line:
+        board = UBootPlayer(line, linux=linux)
+        unit = Unit(
+            name="bench-1",
+            board="virt",
+            console=ConsolePlace(url=line.url),
+            power=Command(on=f"echo on >> {mains}; {on}", off=f"echo off >> {mains}"),
+            network=Network(address="127.0.0.1", key_file=make_key_file(folder / "key"), host_key=HOST_KEY),
+            tftp=Tftp(server="10.0.2.2", folder=folder / "tftp"),
+        )
+        stop = threading.Event()
+
+        def wait_for_power() -> None:
+            while not stop.is_set():
+                if mains.read_text().endswith("on\n"):
+                    board.start()
+                    return
+                time.sleep(0.01)
+
+        waiting = threading.Thread(target=wait_for_power, daemon=True)
+        waiting.start()
+        yield Bench(folder, unit, line, board)
+        stop.set()
+        waiting.join(5)
+        line.hang_up()
+        if board.ident:
+            board.join(5)
+        assert board.failure is None
+
+
+def test_from_power_on_to_a_login(tmp_path: Path) -> None:
+    with on_the_bench(tmp_path) as bench:
+        facts = bench.bring_up()
+        assert bench.switched() == ["off", "on"]
+        assert bench.board.ran[:2] == ["version", "setenv autoload no"]
+        assert "tftpboot ${kernel_addr_r} hil-bench-1/kernel" in bench.board.ran
+        assert "tftpboot ${ramdisk_addr_r} hil-bench-1/initrd" in bench.board.ran
+        assert bench.board.ran[-1].startswith("booti ")
+        assert (tmp_path / "tftp/hil-bench-1/kernel").read_text() == "kernel"
+    times = [value for name, value in facts.items() if name.startswith("seconds from power-on to")]
+    assert list(facts)[:3] == ["seconds from power-on to the bootloader's prompt", "U-Boot", list(facts)[2]]
+    assert facts["U-Boot"] == "U-Boot 2023.01+dfsg-2"
+    assert len(times) == 3
+    assert times == sorted(times)
+    assert 0 < facts["seconds of the boot that the harness itself took"] < 1
+
+
+def test_power_that_does_not_switch_is_the_lab(tmp_path: Path) -> None:
+    with on_the_bench(tmp_path, on="echo no such outlet >&2; exit 3") as bench:
+        with pytest.raises(LabError, match="power: exit status 3 from .*, which said: no such outlet"):
+            bench.bring_up()
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"boot": {"nfs": ("run nfsboot",)}}, "no way 'tftp' under `boot`, only nfs"),
+        ({"boot": {"tftp": ("tftpboot {dtb}",)}}, "nothing to put for {dtb}; known are {initrd}, {kernel}, {server}"),
+    ],
+)
+def test_a_board_file_that_does_not_fit_is_refused_before_power(
+    tmp_path: Path, change: dict[str, object], expected: str
+) -> None:
+    with on_the_bench(tmp_path) as bench:
+        with pytest.raises(UsageError) as caught:
+            bench.bring_up(BOARD.model_copy(update=change))
+        assert expected in str(caught.value)
+        assert bench.switched() == []
+
+
+def test_a_unit_without_tftp_is_refused_before_power(tmp_path: Path) -> None:
+    with on_the_bench(tmp_path) as bench:
+        with pytest.raises(
+            UsageError, match="unit virt/bench-1: no `tftp` in the lab file, and board virt boots by TFTP"
+        ):
+            bench.bring_up(unit=bench.unit.model_copy(update={"tftp": None}))
+        assert bench.switched() == []

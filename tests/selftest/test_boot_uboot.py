@@ -1,0 +1,235 @@
+"""Does the dialogue with U-Boot go as U-Boot has it, and end with a clear word where it does not?"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from console_player import LINUX, Player, UBootPlayer, linux, on_pty
+
+from fixtures.boot import linux as linux_boot
+from fixtures.boot import uboot as uboot_room
+from fixtures.boot.uboot import UBoot
+from fixtures.link.console import Console, NotSeenError
+from fixtures.outcome import LabError, ProductError
+
+COUNTDOWN = "Hit any key to stop autoboot"
+PROMPT = "=> "
+
+
+@contextmanager
+def playing(
+    folder: Path,
+    *,
+    commands: Mapping[str, tuple[str, int]] | None = None,
+    kernel: Callable[[Player], None] | None = None,
+    countdown: float = 1.0,
+    autoboot: str = "",
+) -> Iterator[tuple[Console, UBoot, UBootPlayer]]:
+    """A board that is switched on when its console has been opened."""
+    with on_pty() as line, Console(line.url, 115200, folder / "console.log") as console:
+        board = UBootPlayer(line, commands=commands, linux=kernel, countdown=countdown, autoboot=autoboot)
+        board.start()
+        try:
+            yield console, UBoot(console, PROMPT), board
+        finally:
+            line.hang_up()
+            board.join(5)
+        assert board.failure is None
+
+
+def test_the_countdown_is_stopped_and_commands_run(tmp_path: Path) -> None:
+    listing = "Filename 'kernel'.\r\nLoading: *#####\r\n\t 26.5 MiB/s\r\ndone\r\n"
+    with playing(tmp_path, commands={"tftpboot": (listing, 0)}) as (_, uboot, board):
+        uboot.interrupt(COUNTDOWN, " ", 5)
+        assert uboot.run("version").strip().splitlines()[0] == "U-Boot 2023.01+dfsg-2"
+        assert (
+            uboot.run("tftpboot ${kernel_addr_r} hil-0/kernel").replace("\r", "").strip()
+            == listing.replace("\r", "").strip()
+        )
+        assert uboot.run("setenv bootargs console=ttyAMA0,115200 earlycon panic=-1 root=/dev/ram0 rw").strip() == ""
+        assert board.ran == [
+            "version",
+            "tftpboot ${kernel_addr_r} hil-0/kernel",
+            "setenv bootargs console=ttyAMA0,115200 earlycon panic=-1 root=/dev/ram0 rw",
+        ]
+
+
+def test_a_command_that_fails_is_the_lab_with_what_it_said(tmp_path: Path) -> None:
+    error = "TFTP error: 'File not found' (1)\r\nNot retrying...\r\n"
+    with playing(tmp_path, commands={"tftpboot": (error, 1), "run": ("", -22)}) as (_, uboot, _board):
+        uboot.interrupt(COUNTDOWN, " ", 5)
+        with pytest.raises(
+            LabError, match=r"^U-Boot says status 1 to 'tftpboot x': TFTP error: 'File not found' \(1\)"
+        ):
+            uboot.run("tftpboot x")
+        with pytest.raises(LabError, match="^U-Boot says status -22 to 'run x': $"):
+            uboot.run("run x")
+        assert "U-Boot" in uboot.run("version")
+
+
+def test_output_that_looks_like_a_prompt_or_a_status_ends_nothing(tmp_path: Path) -> None:
+    printed = "a => b\r\nstatus=7 is not the end\r\nstatus=$?\r\n=> \r\n"
+    with playing(tmp_path, commands={"printenv": (printed, 0)}) as (_, uboot, _board):
+        uboot.interrupt(COUNTDOWN, " ", 5)
+        assert uboot.run("printenv").replace("\r", "").lstrip("\n") == printed.replace("\r", "")
+
+
+def test_much_output_does_not_take_long(tmp_path: Path) -> None:
+    printed = "".join(f"variable{number}=value\r\n" for number in range(3000))
+    with playing(tmp_path, commands={"printenv": (printed, 0)}) as (_, uboot, _board):
+        uboot.interrupt(COUNTDOWN, " ", 5)
+        started = time.monotonic()
+        assert len(uboot.run("printenv")) >= len(printed)
+        assert time.monotonic() - started < 5
+
+
+def test_a_board_that_says_nothing_is_the_lab(tmp_path: Path) -> None:
+    with on_pty() as line, Console(line.url, 115200, tmp_path / "console.log") as console:
+        with pytest.raises(
+            LabError, match=f"(?s)U-Boot's '{COUNTDOWN}' did not come within 0.2 s.*nothing was received"
+        ):
+            UBoot(console, PROMPT).interrupt(COUNTDOWN, " ", 0.2)
+
+
+def test_a_countdown_that_is_over_before_the_key_is_the_lab(tmp_path: Path) -> None:
+    with playing(tmp_path, countdown=0.0, autoboot="Booting from flash...\r\n") as (_, uboot, _board):
+        with pytest.raises(LabError, match=r"(?s)U-Boot's prompt '=> ' did not come within 0.3 s.*Booting from flash"):
+            uboot.interrupt(COUNTDOWN, " ", 0.3)
+
+
+def test_a_command_that_does_not_end_is_the_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uboot_room, "COMMAND_SECONDS", 0.3)
+    with on_pty() as line, Console(line.url, 115200, tmp_path / "console.log") as console:
+
+        def retry() -> None:
+            line.hear("\r")
+            line.say("Loading: *T T T T ")
+
+        board = threading.Thread(target=retry, daemon=True)
+        board.start()
+        with pytest.raises(NotSeenError, match=r"(?s)the end of U-Boot's 'tftpboot x' did not come.*T T T T"):
+            UBoot(console, PROMPT).run("tftpboot x")
+        board.join(5)
+
+
+def test_a_line_that_drops_in_the_middle_of_a_command_is_the_lab(tmp_path: Path) -> None:
+    with on_pty() as line, Console(line.url, 115200, tmp_path / "console.log") as console:
+
+        def drop() -> None:
+            line.hear("\r")
+            line.say("Loading: *###")
+            line.hang_up()
+
+        board = threading.Thread(target=drop, daemon=True)
+        board.start()
+        with pytest.raises(LabError, match=r"(?s)the console was lost: .*; echo status"):
+            UBoot(console, PROMPT).run("tftpboot x")
+        board.join(5)
+
+
+# Linux
+
+
+def test_from_booti_to_a_shell(tmp_path: Path) -> None:
+    with playing(tmp_path, kernel=linux) as (console, uboot, board):
+        uboot.interrupt(COUNTDOWN, " ", 5)
+        linux_boot.watch(console)
+        uboot.leave("booti ${kernel_addr_r} - ${fdtcontroladdr}")
+        linux_boot.await_kernel(console, 5)
+        linux_boot.log_in(console, "login: ", "root", "# ", 5)
+        assert board.ran == ["booti ${kernel_addr_r} - ${fdtcontroladdr}"]
+        assert console.alarm is None
+
+
+def test_an_image_that_booti_refuses_is_the_lab(tmp_path: Path) -> None:
+    refusal = {"booti": ("Bad Linux ARM64 Image magic!\r\n", 1)}
+    with playing(tmp_path, commands=refusal) as (console, uboot, _):
+        uboot.interrupt(COUNTDOWN, " ", 5)
+        linux_boot.watch(console)
+        uboot.leave("booti ${kernel_addr_r}")
+        with pytest.raises(LabError, match=r"(?s)the kernel's first line did not come.*Bad Linux ARM64 Image magic"):
+            linux_boot.await_kernel(console, 0.3)
+
+
+def says(*parts: str) -> Callable[[Player], None]:
+    """Linux that says this and stops."""
+    return lambda line: line.pour("".join(parts).encode())
+
+
+HANGS = says(LINUX[: LINUX.index("Run /")] if "Run /" in LINUX else LINUX[: len(LINUX) // 2])
+
+
+def logging_in(folder: Path, kernel: Callable[[Player], None], timeout: float) -> Console:
+    """Boot and log in; returns the console, closed."""
+    with playing(folder, kernel=kernel) as (console, uboot, _):
+        uboot.interrupt(COUNTDOWN, " ", 5)
+        linux_boot.watch(console)
+        uboot.leave("booti x")
+        linux_boot.await_kernel(console, 5)
+        linux_boot.log_in(console, "login: ", "root", "# ", timeout)
+    return console
+
+
+def test_a_kernel_that_hangs_is_the_product(tmp_path: Path) -> None:
+    with pytest.raises(
+        ProductError, match=r"^the kernel was started and no shell came: the login prompt 'login: ' did"
+    ):
+        logging_in(tmp_path, HANGS, 0.3)
+
+
+def test_a_login_without_a_shell_behind_it_is_the_product(tmp_path: Path) -> None:
+    def linux_without_shell(line: Player) -> None:
+        line.pour(LINUX.encode())
+        line.hear("\r")
+        line.say("login: can't exec /bin/sh\r\n")
+
+    with pytest.raises(
+        ProductError, match=r"(?s)no shell came: the shell's prompt '# ' did not come.*can't exec /bin/sh"
+    ):
+        logging_in(tmp_path, linux_without_shell, 0.5)
+
+
+FAULTY = {
+    "kernel panic": "[    2.1] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)",
+    "kernel oops": "[    2.1] Unable to handle kernel NULL pointer dereference at virtual address 0000000000000010",
+    "kernel BUG": "[    2.1] kernel BUG at mm/slub.c:435!",
+    "soft lockup": "[   28.1] watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [cryptomgr_test:101]",
+    "hung task": "[  242.1] INFO: task openssl:123 blocked for more than 120 seconds.",
+    "RCU stall": "[   21.0] rcu: INFO: rcu_sched detected stalls on CPUs/tasks:",
+    "unexpected reset": "U-Boot 2023.01+dfsg-2+deb12u3 (Jun 22 2026 - 08:38:07 +0000)",
+}
+
+
+@pytest.mark.parametrize("name", FAULTY)
+def test_a_fault_ends_the_boot_at_once_and_is_the_product(tmp_path: Path, name: str) -> None:
+    kernel = says(LINUX[: len(LINUX) // 2], "\r\n", FAULTY[name], "\r\n", "=> ")
+    started = time.monotonic()
+    with pytest.raises(ProductError) as caught:
+        logging_in(tmp_path, kernel, 60)
+    assert str(caught.value) == f"{name}, seen on the console: {FAULTY[name]}"
+    assert time.monotonic() - started < 10
+
+
+def test_a_fault_after_the_login_is_seen(tmp_path: Path) -> None:
+    def later(line: Player) -> None:
+        linux(line)
+        line.say("\r\n" + FAULTY["unexpected reset"] + "\r\n")
+
+    with playing(tmp_path, kernel=later) as (console, uboot, _):
+        uboot.interrupt(COUNTDOWN, " ", 5)
+        linux_boot.watch(console)
+        uboot.leave("booti x")
+        linux_boot.await_kernel(console, 5)
+        linux_boot.log_in(console, "login: ", "root", "# ", 5)
+        with pytest.raises(ProductError, match="unexpected reset"):
+            console.expect("never", 10, "what never comes")
+
+
+def test_a_healthy_boot_has_no_line_that_counts_as_a_fault() -> None:
+    patterns = {**linux_boot.FAULTS, "unexpected reset": linux_boot.UNEXPECTED_RESET}
+    assert set(FAULTY) == set(patterns)
+    hits = [(name, line) for line in LINUX.splitlines() for name, pattern in patterns.items() if pattern.search(line)]
+    assert hits == []

@@ -1,0 +1,173 @@
+"""Is a build made once, whoever asks at the same time, and never left half made?"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from fixtures import cache
+from fixtures.cache import built, home, key_of
+
+ROOT = Path(__file__).parents[2]
+
+# Builds slowly, in two steps, and notes each begin; then says where it is.
+BUILDER = """
+import sys, time
+from pathlib import Path
+from fixtures.cache import built
+base, seconds = Path(sys.argv[1]), float(sys.argv[2])
+def build(folder):
+    with (base / "begun").open("a") as notes:
+        print("begun", file=notes)
+    (folder / "first").write_text("1")
+    time.sleep(seconds)
+    (folder / "second").write_text("2")
+print(built("thing", "key", build, under=base / "cache"), flush=True)
+"""
+
+
+@contextmanager
+def builder(base: Path, seconds: float) -> Iterator[subprocess.Popen[str]]:
+    """A process that asks for the thing."""
+    command = [sys.executable, "-c", BUILDER, str(base), str(seconds)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def begun(base: Path, times: int, seconds: float = 10.0) -> bool:
+    """Whether that many builds have begun, in time."""
+    deadline = time.monotonic() + seconds
+    notes = base / "begun"
+    while not (notes.exists() and notes.read_text().count("begun") >= times):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def names(folder: Path) -> list[str]:
+    """What is in a folder, but for the lock."""
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
+
+
+def test_two_processes_at_once_build_once_and_get_the_same(tmp_path: Path) -> None:
+    with builder(tmp_path, 0.5) as one, builder(tmp_path, 0.5) as other:
+        said = [process.communicate(timeout=20)[0].strip() for process in (one, other)]
+    assert said == [str(tmp_path / "cache/thing-key")] * 2
+    assert (tmp_path / "begun").read_text() == "begun\n"
+    assert names(tmp_path / "cache") == ["thing-key"]
+    assert names(tmp_path / "cache/thing-key") == ["first", "second"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_killed_builder_leaves_nothing_that_looks_built(tmp_path: Path, how: signal.Signals) -> None:
+    with builder(tmp_path, 60) as killed:
+        assert begun(tmp_path, 1)
+        os.kill(killed.pid, how)
+        killed.wait(10)
+    assert "thing-key" not in names(tmp_path / "cache")
+    with builder(tmp_path, 0) as next_one:
+        assert next_one.communicate(timeout=20)[0].strip() == str(tmp_path / "cache/thing-key")
+    assert names(tmp_path / "cache") == ["thing-key"], "what the killed one had begun is still there"
+    assert names(tmp_path / "cache/thing-key") == ["first", "second"]
+
+
+def test_who_waits_for_a_builder_that_is_killed_builds_itself(tmp_path: Path) -> None:
+    with builder(tmp_path, 60) as killed, builder(tmp_path, 0) as waiting:
+        assert begun(tmp_path, 1)
+        time.sleep(0.3)
+        if (tmp_path / "cache/thing-key").exists():  # the other one came first
+            return
+        killed.kill()
+        assert waiting.communicate(timeout=20)[0].strip() == str(tmp_path / "cache/thing-key")
+    assert names(tmp_path / "cache") == ["thing-key"]
+
+
+def test_a_build_that_fails_leaves_nothing_and_may_be_tried_again(tmp_path: Path) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "half").write_text("")
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        built("thing", "key", fail, under=tmp_path)
+    assert names(tmp_path) == []
+    assert names(built("thing", "key", lambda folder: (folder / "whole").touch(), under=tmp_path)) == ["whole"]
+
+
+def test_what_is_built_is_not_built_again(tmp_path: Path) -> None:
+    calls: list[Path] = []
+    first = built("thing", "key", calls.append, under=tmp_path)
+    assert built("thing", "key", calls.append, under=tmp_path) == first
+    other = built("thing", "key2", calls.append, under=tmp_path)
+    assert other != first
+    assert len(calls) == 2
+
+
+def test_what_others_are_building_is_left_alone(tmp_path: Path) -> None:
+    others = [".thing-fault-key.x1y2", ".thing-key2.x1y2", ".other-key.x1y2"]
+    for name in others:
+        (tmp_path / name).mkdir()
+    built("thing", "key", lambda folder: (folder / "whole").touch(), under=tmp_path)
+    assert names(tmp_path) == sorted([*others, "thing-key"])
+
+
+# Keys
+
+
+def test_a_key_is_the_content_of_its_parts(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("text")
+    (tmp_path / "b").write_text("text")
+    key = key_of(["text"])
+    assert len(key) == 16
+    assert int(key, 16) >= 0
+    assert key == key_of([b"text"]) == key_of([tmp_path / "a"]) == key_of([tmp_path / "b"])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(["ab", "c"], ["a", "bc"]), (["a"], ["a", ""]), ([], [""]), (["a", "b"], ["b", "a"])]
+)
+def test_other_parts_have_another_key(one: list[str], other: list[str]) -> None:
+    assert key_of(one) != key_of(other)
+
+
+def test_a_folder_counts_by_names_and_contents_of_all_its_files(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "deep").mkdir(parents=True)
+    (tree / "deep/file").write_text("x")
+    keys = [key_of([tree])]
+    (tree / "deep/file").write_text("y")
+    keys.append(key_of([tree]))
+    (tree / "deep/file").rename(tree / "file")
+    keys.append(key_of([tree]))
+    (tree / "more").touch()
+    keys.append(key_of([tree]))
+    assert len(set(keys)) == 4
+    (tree / "__pycache__").mkdir()
+    (tree / "__pycache__/x.pyc").touch()
+    assert key_of([tree]) == keys[-1], "what Python keeps for itself counts"
+
+
+def test_when_a_file_was_written_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x")
+    before = key_of([tmp_path / "a"])
+    os.utime(tmp_path / "a", (0, 0))
+    assert key_of([tmp_path / "a"]) == before
+
+
+def test_home_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
+    assert home() == tmp_path / "x/offload-hil"
+    assert home().is_dir()
+    assert cache.built("thing", "key", lambda _: None).parent == home()
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert home() == tmp_path / ".cache/offload-hil"

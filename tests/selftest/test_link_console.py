@@ -1,0 +1,399 @@
+"""Does the console keep its promises, on a line that drops, floods, and says one byte at a time?"""
+
+import queue
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import serial
+from console_player import LINUX, Player, on_pty, on_tcp
+from serial.rfc2217 import PortManager
+
+from fixtures.boot.linux import FAULTS
+from fixtures.link.console import CHUNK, CONTEXT_LINES, Console, NotSeenError
+from fixtures.outcome import LabError, ProductError
+
+PANIC = "[   12.345678] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000009\r\n"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "console.log"
+
+
+@pytest.fixture
+def player() -> Iterator[Player]:
+    with on_pty() as player:
+        yield player
+
+
+@pytest.fixture
+def console(player: Player, log: Path) -> Iterator[Console]:
+    with Console(player.url, 115200, log) as console:
+        yield console
+
+
+def later(seconds: float, act: Callable[[], object]) -> threading.Timer:
+    """Do something in a while, in a thread."""
+    timer = threading.Timer(seconds, act)
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+    """Whether something comes true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return condition()
+
+
+# What is waited for
+
+
+def test_a_recorded_boot_byte_by_byte_is_followed_to_its_login(console: Console, player: Player) -> None:
+    player.say(LINUX)
+    console.expect("Starting kernel", 5, "the kernel")
+    assert console.expect(r"Linux version (\S+)", 5, "its version")[1] == "6.1.0-56-arm64"
+    console.expect("virt login: ", 5, "the login prompt")
+    with pytest.raises(NotSeenError):
+        console.expect("Linux version", 0.1, "what is already behind")
+
+
+def test_what_came_before_the_wait_counts(console: Console, player: Player) -> None:
+    player.say("=> ")
+    assert eventually(lambda: console.position == 3)
+    console.expect("=> ", 0.0, "the prompt")
+
+
+def test_a_match_may_arrive_in_two_parts_and_ends_the_wait_at_once(console: Console, player: Player) -> None:
+    player.say("virt log")
+    later(0.2, lambda: player.say("in: "))
+    started = time.monotonic()
+    console.expect("login: ", 10, "the login prompt")
+    assert 0.15 < time.monotonic() - started < 2
+
+
+def test_bytes_that_are_not_utf8_neither_hide_nor_shift_what_follows(console: Console, player: Player) -> None:
+    player.say(b"\xff\xfe\x80 first \xe2\x82\xac\xc3 => second => ")
+    console.expect("first", 5, "the first")
+    console.expect("=> ", 5, "a prompt")
+    assert console.expect("(second|third) => ", 5, "the second")[1] == "second"
+
+
+def test_what_does_not_come_is_told_with_the_end_of_what_did(console: Console, player: Player) -> None:
+    player.say("".join(f"line {number}\r\n" for number in range(100)) + "and half a li")
+    assert eventually(lambda: console.since(0).endswith("half a li"))
+    started = time.monotonic()
+    with pytest.raises(NotSeenError) as caught:
+        console.expect("=> ", 0.3, "U-Boot's prompt")
+    assert 0.3 <= time.monotonic() - started < 2
+    text = str(caught.value)
+    assert text.startswith(f"U-Boot's prompt did not come within 0.3 s on console {player.url}; the last of it:\n")
+    shown = text.splitlines()[1:]
+    assert shown == [f"  | line {number}" for number in range(101 - CONTEXT_LINES, 100)] + ["  | and half a li"]
+
+
+def test_a_silent_line_is_said_to_be_silent(console: Console) -> None:
+    with pytest.raises(NotSeenError, match=re.escape("; the last of it:\n  | (nothing was received)")):
+        console.expect("=> ", 0.05, "U-Boot's prompt")
+
+
+def test_since_gives_a_slice_from_a_mark(console: Console, player: Player) -> None:
+    player.say("before\r\n")
+    console.expect("before\r\n", 5, "the first line")
+    mark = console.position
+    player.say("after\r\nwards")
+    console.expect("wards", 5, "the last")
+    assert console.since(mark) == "after\nwards"
+
+
+# A flood
+
+
+def test_a_flood_hides_nothing_and_holds_nobody_up(console: Console, player: Player, log: Path) -> None:
+    """While a wait searches what there is, the reader goes on: a line that nobody reads from holds up the board."""
+    lines = 20_000
+    flood = b"".join(b"[   12.%06d] virtio_net virtio1: something went wrong\r\n" % number for number in range(lines))
+    poured = threading.Thread(target=player.pour, args=(flood + b"=> ",), daemon=True)
+    started = time.monotonic()
+    poured.start()
+    console.expect("^=> ", 30, "the prompt behind the flood")
+    assert time.monotonic() - started < 10, "1 MB took that long"
+    assert console.position == len(flood) + 3
+    assert log.read_bytes().count(b"\n") == lines
+
+
+def test_a_deadline_holds_in_a_flood(console: Console, player: Player) -> None:
+    stop = threading.Event()
+
+    def flood() -> None:
+        while not stop.is_set():
+            player.pour(b"noise " * 100 + b"\r\n")
+
+    flooding = threading.Thread(target=flood, daemon=True)
+    flooding.start()
+    started = time.monotonic()
+    try:
+        with pytest.raises(NotSeenError):
+            console.expect("=> ", 0.5, "the prompt")
+        assert time.monotonic() - started < 3
+    finally:
+        stop.set()
+        flooding.join(5)
+
+
+def test_an_alarm_ends_a_wait_in_a_flood(console: Console, player: Player) -> None:
+    console.alarms = FAULTS
+    flood = b"noise " * 2000 + b"\r\n"
+    pouring = threading.Thread(target=player.pour, args=(flood + PANIC.encode() + flood * 50,), daemon=True)
+    pouring.start()
+    with pytest.raises(ProductError, match="kernel panic"):
+        console.expect("=> ", 10, "the prompt")
+    pouring.join(10)
+
+
+# Alarms
+
+
+def test_an_alarm_ends_the_wait_at_once_and_every_later_one(console: Console, player: Player) -> None:
+    console.alarms = FAULTS
+    later(0.2, lambda: player.say(PANIC))
+    started = time.monotonic()
+    for _ in range(2):
+        with pytest.raises(ProductError) as caught:
+            console.expect("login: ", 30, "the login prompt")
+    assert time.monotonic() - started < 5
+    assert str(caught.value) == f"kernel panic, seen on the console: {PANIC.strip()}"
+    assert console.alarm == str(caught.value)
+
+
+def test_an_alarm_is_called_out_once_even_if_nobody_waits(console: Console, player: Player) -> None:
+    called: list[str | None] = []
+    console.on_alarm = lambda: called.append(console.alarm)
+    console.alarms = FAULTS
+    player.say(PANIC + "[   12.4] ---[ end Kernel panic - not syncing: Attempted to kill init! ]---\r\n")
+    assert eventually(lambda: console.position > len(PANIC) + 20 and bool(called))
+    time.sleep(0.05)
+    assert called == [f"kernel panic, seen on the console: {PANIC.strip()}"]
+
+
+def test_who_is_called_may_use_the_console(console: Console, player: Player) -> None:
+    seen: list[str] = []
+    console.on_alarm = lambda: seen.append(console.since(0))
+    console.alarms = FAULTS
+    player.say(PANIC)
+    assert eventually(lambda: bool(seen))
+    assert "Kernel panic" in seen[0]
+
+
+def test_without_alarms_a_panic_is_a_line_like_any_other(console: Console, player: Player) -> None:
+    player.say(PANIC)
+    console.expect("exitcode", 5, "the line")
+    assert console.alarm is None
+
+
+# A line that is lost
+
+
+def lose(player: Player, console: Console, log: Path) -> None:
+    """Lose the line in the middle of one, while it is waited for more."""
+    player.say("virt login: root\r\nlogin[1")
+    console.expect(r"login\[1", 5, "the start of a line")
+    later(0.2, player.hang_up)
+    started = time.monotonic()
+    for _ in range(2):
+        with pytest.raises(LabError, match=r"(?s)^the console was lost: .*virt login: root\n  \| login\[1$") as caught:
+            console.expect("# ", 30, "the shell's prompt")
+        assert not isinstance(caught.value, NotSeenError)
+    assert time.monotonic() - started < 5
+    assert player.url in str(caught.value)
+    console.close()
+    assert log.read_text().splitlines()[-1].endswith(" login[1")
+
+
+def test_a_device_that_goes_away_ends_the_wait_and_is_the_lab(console: Console, player: Player, log: Path) -> None:
+    lose(player, console, log)
+
+
+def test_a_server_that_goes_away_ends_the_wait_and_is_the_lab(log: Path) -> None:
+    with on_tcp() as door:
+        console = Console(door.url, 115200, log)
+        lose(door.answer(), console, log)
+
+
+def test_what_came_before_the_line_was_lost_is_still_found(log: Path) -> None:
+    with on_tcp() as door, Console(door.url, 115200, log) as console:
+        player = door.answer()
+        player.say("a\r\nb\r\n=> ")
+        player.hang_up()
+        with pytest.raises(LabError):
+            console.expect("never", 10, "what never comes")
+        console.expect("=> ", 10, "the prompt")
+
+
+def test_typing_into_a_lost_line_is_the_lab(log: Path) -> None:
+    with on_tcp() as door, Console(door.url, 115200, log) as console:
+        door.answer().hang_up()
+        with pytest.raises(LabError, match="lost"):
+            for _ in range(100):  # the first bytes may still be taken by this host
+                console.type_keys("x" * 1000)
+
+
+def test_a_console_that_cannot_be_opened_says_so() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        nobody = f"socket://127.0.0.1:{server.getsockname()[1]}"
+    for url in (nobody, "/dev/no-such-tty", "carrier-pigeon://x"):
+        with pytest.raises(
+            LabError, match=rf"^console {re.escape(url)} cannot be opened: .*; check the unit's console"
+        ):
+            Console(url, 115200, Path("/dev/null"))
+
+
+def test_a_log_on_a_full_disk_is_the_lab(player: Player) -> None:
+    with Console(player.url, 115200, Path("/dev/full")) as console:
+        player.say("first line\r\n")
+        with pytest.raises(LabError, match="No space left on device"):
+            console.expect("never", 10, "what never comes")
+
+
+# Typing
+
+
+def test_a_line_is_typed_no_faster_than_it_is_echoed(console: Console, player: Player) -> None:
+    line = "tftpboot ${kernel_addr_r} hil-0/kernel; echo status=$?"
+    heard: list[str] = []
+    most = 0
+
+    def listen() -> None:
+        nonlocal most
+        while "\r" not in heard:
+            character = player.heard(0.05)
+            if character:
+                heard.append(character)
+                most = max(most, len(heard) - echoed[0])
+            elif echoed[0] < len(heard):
+                player.say("".join(heard[echoed[0] :]))
+                echoed[0] = len(heard)
+
+    echoed = [0]
+    board = threading.Thread(target=listen, daemon=True)
+    board.start()
+    console.type_line(line)
+    board.join(5)
+    assert "".join(heard) == line + "\r"
+    assert 1 < most <= CHUNK
+
+
+def test_the_echo_is_consumed_so_that_it_is_no_answer(console: Console, player: Player) -> None:
+    def board() -> None:
+        player.hear("\r")
+        player.say("status=0\r\n=> ")
+
+    threading.Thread(target=board, daemon=True).start()
+    console.type_line("echo status=0")
+    assert console.expect(r"(?s)\A(.*?)=> ", 5, "the answer")[1] == "\r\nstatus=0\r\n"
+
+
+def test_a_board_that_does_not_echo_is_told_with_what_was_typed(console: Console, player: Player) -> None:
+    with pytest.raises(NotSeenError, match="the echo of 'version' did not come within 0.1 s"):
+        console.type_line("version", timeout=0.1)
+    assert player.hear("n", echo=False) == "version"
+
+
+def test_the_harness_own_time_is_from_a_match_to_the_next_key(console: Console, player: Player) -> None:
+    player.say("=> ")
+    console.expect("=> ", 5, "the prompt")
+    time.sleep(0.2)
+    console.type_keys("x")
+    console.type_keys("y")
+    assert 0.2 <= console.harness_seconds < 0.3
+    player.say("=> ", pause=0.1)
+    console.expect("=> ", 5, "the prompt")
+    console.type_keys("z")
+    assert console.harness_seconds < 0.35, "the board's own time was counted"
+
+
+# The log
+
+
+def test_the_log_has_every_line_with_its_time_in_utc(console: Console, player: Player, log: Path) -> None:
+    started = datetime.now(UTC)
+    player.say(LINUX + "root\r\n")
+    player.say(b"\x00\xff\r\nlast line without an end")
+    console.expect("without an end", 10, "the last")
+    console.close()
+    stamped = [line.partition(" ") for line in log.read_text().splitlines()]
+    expected = (LINUX + "root\r\n").replace("\r", "").split("\n")[:-1]
+    assert [text for _, _, text in stamped] == [*expected, "\ufffd", "last line without an end"]
+    times = [datetime.fromisoformat(stamp) for stamp, _, _ in stamped]
+    assert times == sorted(times)
+    assert started - timedelta(milliseconds=2) <= times[0] <= times[-1] <= datetime.now(UTC)
+
+
+def test_the_log_is_written_as_it_goes_and_added_to(console: Console, player: Player, log: Path) -> None:
+    player.say("one\r\n")
+    assert eventually(lambda: log.read_text().endswith(" one\n"))
+    with on_pty() as other, Console(other.url, 115200, log) as again:
+        other.say("two\r\n")
+        again.expect("two\r\n", 5, "the second line")
+    assert [line.split()[-1] for line in log.read_text().splitlines()] == ["one", "two"]
+
+
+# Other ways to a console
+
+
+class Rfc2217Server(threading.Thread):
+    """A console server of pyserial's own making, to one client: a board that says things and echoes what it hears."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"rfc2217://127.0.0.1:{self._server.getsockname()[1]}"
+        self.to_say: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self.gone = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        with self._server, self._server.accept()[0] as client, serial.serial_for_url("loop://") as port:
+            client.settimeout(0.02)
+            self.write = client.sendall
+            manager = PortManager(port, self)
+            while not self.gone.is_set():
+                while not self.to_say.empty():
+                    client.sendall(b"".join(manager.escape(self.to_say.get())))
+                try:
+                    received = client.recv(1024)
+                except TimeoutError:
+                    continue
+                if not received:
+                    return
+                client.sendall(b"".join(manager.escape(b"".join(manager.filter(received)))))
+
+
+def test_a_console_behind_rfc2217_is_read_and_typed_at(log: Path) -> None:
+    """The client of that protocol has no descriptor to wait for."""
+    server = Rfc2217Server()
+    with Console(server.url, 115200, log) as console:
+        server.to_say.put(b"\xff virt login: ")
+        console.expect("login: ", 5, "the login prompt")
+        console.type_line("a name that is longer than one piece of it")
+        time.sleep(0.3)
+        server.to_say.put(b"late")
+        console.expect("late", 5, "what comes after a while")
+    server.join(5)
+    assert not server.is_alive(), "the console is closed, and its server was not told"
+
+
+def test_a_console_server_that_goes_away_in_rfc2217_is_the_lab(log: Path) -> None:
+    server = Rfc2217Server()
+    with Console(server.url, 115200, log) as console:
+        server.gone.set()
+        with pytest.raises(LabError, match="the console was lost"):
+            console.expect("=> ", 10, "the prompt")

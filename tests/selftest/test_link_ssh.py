@@ -1,0 +1,366 @@
+"""Does the shell over SSH keep the shell's contract, against a real server, over a wire that can be cut?"""
+
+import os
+import socket
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import paramiko
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from ssh_server import USER, SshServer, line, make_key_file, ssh_server
+
+from fixtures.link import ssh
+from fixtures.link.ssh import SshShell, connect
+from fixtures.outcome import LabError, ProductError
+
+HOST_KEY = paramiko.ECDSAKey.generate()
+
+
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    """A server for all tests that do not break it."""
+    with ssh_server(tmp_path_factory.mktemp("server"), HOST_KEY) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shell(steady: SshServer) -> Iterator[SshShell]:
+    """One connection for all tests that do not break it."""
+    shell = opened(steady)
+    yield shell
+    shell.close()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[SshServer]:
+    """A server that may be broken."""
+    with ssh_server(tmp_path, HOST_KEY) as server:
+        yield server
+
+
+@pytest.fixture
+def fragile(server: SshServer) -> Iterator[SshShell]:
+    """A connection that may be broken."""
+    shell = opened(server)
+    yield shell
+    shell.close()
+
+
+def opened(server: SshServer, *, key: str | None = None, user_key: Path | None = None, timeout: float = 5) -> SshShell:
+    """Connect to a server, with its own keys if no others are given."""
+    return connect(
+        "127.0.0.1", server.port, USER, user_key or server.user_key_file, key or server.host_key_line, timeout
+    )
+
+
+def refusal(server: SshServer, *, key: str | None = None, user_key: Path | None = None, timeout: float = 5) -> str:
+    """What the error says when connecting fails, as the lab's; it must fail."""
+    with pytest.raises(LabError) as caught:
+        opened(server, key=key, user_key=user_key, timeout=timeout).close()
+    return str(caught.value)
+
+
+# Running a command
+
+
+@pytest.mark.parametrize(
+    ("command", "output", "status"),
+    [
+        ("echo alive", "alive\n", 0),
+        ("exit 3", "", 3),
+        ("false", "", 1),
+        ("echo one; echo two | tr a-z A-Z", "one\nTWO\n", 0),
+        ("for i in 1 2 3; do\necho $i\ndone", "1\n2\n3\n", 0),
+        ("printf '%s|' 'a b' \"c'd\" '$HOME' # a comment", "a b|c'd|$HOME|", 0),
+        ("cat", "", 0),  # there is no input, and it says so
+        ("no-such-program-here", None, 127),
+        ("if", None, 2),
+        ("sh -c 'kill -9 $$'", None, 137),
+        ("sh -c 'kill -s SEGV $$'", None, 139),
+    ],
+)
+def test_output_and_status_come_back(shell: SshShell, command: str, output: str | None, status: int) -> None:
+    result = shell.run(command)
+    assert result.status == status
+    assert output is None or result.text == output
+    assert result.command == command
+    assert 0 < result.seconds < 5
+
+
+def test_output_and_errors_come_in_the_order_they_were_written(shell: SshShell) -> None:
+    result = shell.run("for i in 1 2 3 4 5 6 7 8 9; do echo out $i; echo error $i >&2; done")
+    assert result.text == "".join(f"out {i}\nerror {i}\n" for i in range(1, 10))
+
+
+def test_a_shell_that_a_signal_ends_is_the_product_and_the_connection_goes_on(shell: SshShell) -> None:
+    with pytest.raises(ProductError, match=r"^a signal ended the shell that ran: echo before; kill -9 \$\$\nbefore$"):
+        shell.run("echo before; kill -9 $$")
+    assert shell.run("echo alive").text == "alive\n"
+
+
+def test_a_command_that_does_not_end_is_the_product_and_the_connection_goes_on(shell: SshShell) -> None:
+    started = time.monotonic()
+    with pytest.raises(ProductError, match=r"^did not end within 0\.3 s: echo before; sleep 60\nbefore$"):
+        shell.run("echo before; sleep 60", timeout=0.3)
+    assert time.monotonic() - started < 3
+    assert shell.run("echo alive").text == "alive\n"
+
+
+def test_a_command_that_never_stops_talking_is_stopped_listening_to(shell: SshShell) -> None:
+    with pytest.raises(ProductError, match="did not end within 0.3 s: yes") as caught:
+        shell.run("yes | head -c 50000000; sleep 60", timeout=0.3)
+    assert str(caught.value).endswith("y\ny")
+    assert len(str(caught.value)) < 5000
+    assert shell.run("echo alive").text == "alive\n"
+
+
+def test_check_raises_what_the_command_printed(shell: SshShell) -> None:
+    with pytest.raises(ProductError, match=r"^exit status 5 from: echo why; exit 5\nwhy$"):
+        shell.run("echo why; exit 5").check()
+
+
+def test_commands_run_side_by_side_over_one_connection(shell: SshShell) -> None:
+    outputs: dict[int, str] = {}
+
+    def ask(number: int) -> None:
+        outputs[number] = shell.run(f"sleep 0.2; echo {number}").text
+
+    started = time.monotonic()
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert outputs == {number: f"{number}\n" for number in range(5)}
+    assert time.monotonic() - started < 0.9
+
+
+# Bytes there and back
+
+
+def test_input_of_a_megabyte_and_every_byte_value_comes_back(shell: SshShell) -> None:
+    data = bytes(range(256)) * 4096
+    assert shell.run("cat", stdin=data).output == data
+
+
+def test_input_that_is_not_read_holds_nobody_up(shell: SshShell) -> None:
+    assert shell.run("echo done", stdin=bytes(8 << 20), timeout=10).text == "done\n"
+
+
+def test_output_larger_than_the_window_comes_whole(shell: SshShell) -> None:
+    assert len(shell.run("head -c 5000000 /dev/zero").output) == 5_000_000
+
+
+@pytest.mark.parametrize("name", ["plain", "with space", 'it\'s; $HOME `x` "y"', "-leading dash", "ünï"])
+def test_a_megabyte_is_put_and_got(shell: SshShell, tmp_path: Path, name: str) -> None:
+    data = os.urandom(1 << 20)
+    file = tmp_path / name
+    file.write_text("what was there before, and is longer or shorter")
+    shell.put(data, str(file), mode=0o755)
+    assert file.read_bytes() == data
+    assert stat.S_IMODE(file.stat().st_mode) == 0o755
+    assert shell.get(str(file)) == data
+
+
+def test_an_empty_file_is_put_and_got(shell: SshShell, tmp_path: Path) -> None:
+    shell.put(b"", str(tmp_path / "empty"))
+    assert (tmp_path / "empty").read_bytes() == b""
+    assert stat.S_IMODE((tmp_path / "empty").stat().st_mode) == 0o644
+    assert shell.get(str(tmp_path / "empty")) == b""
+
+
+def test_a_full_disk_is_told(shell: SshShell) -> None:
+    with pytest.raises(ProductError, match=r"(?s)exit status 1 from: cat > /dev/full.*No space left on device"):
+        shell.put(bytes(1 << 20), "/dev/full")
+
+
+def test_a_file_that_is_not_there_is_told(shell: SshShell, tmp_path: Path) -> None:
+    with pytest.raises(ProductError, match=r"(?s)exit status \d from: cat < .*missing"):
+        shell.get(str(tmp_path / "missing"))
+    with pytest.raises(ProductError, match=r"(?s)exit status \d from: cat > .*missing/file"):
+        shell.put(b"x", str(tmp_path / "missing" / "file"))
+
+
+# Who is let in, and by whom
+
+
+@pytest.mark.parametrize("kind", [paramiko.Ed25519Key, paramiko.RSAKey, paramiko.ECDSAKey])
+def test_every_kind_of_host_key_can_be_pinned(tmp_path: Path, kind: type[paramiko.PKey]) -> None:
+    key = host_key_of(kind, tmp_path)
+    with ssh_server(tmp_path, key) as server:
+        shell = opened(server)
+        assert shell.run("echo alive").text == "alive\n"
+        shell.close()
+
+
+def host_key_of(kind: type[paramiko.PKey], folder: Path) -> paramiko.PKey:
+    if kind is paramiko.RSAKey:
+        return paramiko.RSAKey.generate(2048)
+    if kind is paramiko.ECDSAKey:
+        return paramiko.ECDSAKey.generate()
+    file = folder / "ed25519"
+    file.write_bytes(Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    return paramiko.Ed25519Key.from_private_key_file(str(file))
+
+
+@pytest.mark.parametrize("kind", [paramiko.Ed25519Key, paramiko.RSAKey, paramiko.ECDSAKey])
+def test_another_host_key_is_refused_and_both_are_shown(
+    steady: SshServer, tmp_path: Path, kind: type[paramiko.PKey]
+) -> None:
+    pinned = line(host_key_of(kind, tmp_path))
+    started = time.monotonic()
+    text = refusal(steady, key=pinned, timeout=20)
+    assert time.monotonic() - started < 5, "it was tried again"
+    assert text.startswith(f"127.0.0.1:{steady.port} shows another SSH host key than the lab file pins: ")
+    assert text.endswith(f":\n{steady.host_key_line}\nin the place of:\n{pinned}")
+
+
+def test_a_host_key_may_have_a_comment_behind_it(steady: SshServer) -> None:
+    opened(steady, key=f"{steady.host_key_line} root@board").close()
+
+
+@pytest.mark.parametrize("key", ["ssh-ed25519 AAAA", "ssh-ed25519 !!!", "garbage", line(HOST_KEY)[:-5], "ssh-foo AAAA"])
+def test_what_is_no_host_key_is_refused(steady: SshServer, key: str) -> None:
+    assert refusal(steady, key=key) == f"not an OpenSSH public key: {key!r}"
+
+
+def test_a_key_that_is_not_let_in_is_told_at_once(steady: SshServer, tmp_path: Path) -> None:
+    make_key_file(tmp_path / "other")
+    started = time.monotonic()
+    text = refusal(steady, user_key=tmp_path / "other", timeout=20)
+    assert time.monotonic() - started < 5, "it was tried again"
+    assert text.startswith(
+        f"root@127.0.0.1:{steady.port} does not let the key {tmp_path / 'other'} in: Authentication failed"
+    )
+
+
+def test_a_file_that_is_no_key_is_told_before_anything_is_tried(steady: SshServer, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("not a key")
+    make_key_file(tmp_path / "locked", password="secret")
+    for name in ("missing", "text", "locked"):
+        text = refusal(steady, user_key=tmp_path / name, timeout=20)
+        assert text.startswith(f"{tmp_path / name} cannot be used as the private key that logs in: ")
+
+
+# A server that is not there, or not yet
+
+
+def test_no_server_is_told_when_the_time_is_over(tmp_path: Path) -> None:
+    with ssh_server(tmp_path, HOST_KEY) as gone:
+        pass
+    started = time.monotonic()
+    text = refusal(gone, timeout=0.5)
+    assert 0.5 <= time.monotonic() - started < 3
+    assert text.startswith(f"no SSH server answered at 127.0.0.1:{gone.port} within 0.5 s: ")
+
+
+def test_a_server_that_comes_up_late_is_waited_for(tmp_path: Path) -> None:
+    make_key_file(tmp_path / "user_key")
+    with socket.socket() as door, ExitStack() as stack:
+        door.bind(("127.0.0.1", 0))
+        port = door.getsockname()[1]
+        started = time.monotonic()
+
+        def come_up() -> None:
+            door.listen()
+            stack.enter_context(ssh_server(tmp_path, HOST_KEY, door))
+
+        make_up = threading.Timer(0.7, come_up)
+        make_up.start()
+        shell = connect("127.0.0.1", port, USER, tmp_path / "user_key", line(HOST_KEY), 10)
+        assert time.monotonic() - started > 0.7
+        assert shell.run("echo alive").text == "alive\n"
+        shell.close()
+
+
+@pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_what_accepts_and_is_no_ssh_server_is_told(tmp_path: Path, says: bytes) -> None:
+    make_key_file(tmp_path / "key")
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        threading.Thread(target=accept_and_say, args=(door, says), daemon=True).start()
+        port = door.getsockname()[1]
+        with pytest.raises(LabError, match=f"no SSH server answered at 127.0.0.1:{port} within 0.5 s: "):
+            connect("127.0.0.1", port, USER, tmp_path / "key", line(HOST_KEY), 0.5)
+        door.shutdown(socket.SHUT_RDWR)
+
+
+def accept_and_say(door: socket.socket, says: bytes) -> None:
+    """Say something and hang up, or say nothing and stay."""
+    with ExitStack() as silent:
+        while True:
+            try:
+                connection = door.accept()[0]
+            except OSError:
+                return  # it was shut
+            silent.enter_context(connection)
+            if says:
+                connection.sendall(says)
+                connection.close()
+
+
+# A connection that is lost
+
+
+def test_a_connection_that_is_cut_in_the_middle_of_a_command_is_the_lab(server: SshServer, fragile: SshShell) -> None:
+    threading.Timer(0.2, server.cut).start()
+    started = time.monotonic()
+    with pytest.raises(LabError, match=r"^SSH to root@127\.0\.0\.1:\d+ was lost while running: sleep 60"):
+        fragile.run("sleep 60")
+    assert time.monotonic() - started < 5
+    with pytest.raises(LabError, match="was lost while running: echo again"):
+        fragile.run("echo again")
+
+
+def test_a_connection_that_is_cut_in_the_middle_of_a_file_is_the_lab(server: SshServer, fragile: SshShell) -> None:
+    threading.Timer(0.1, server.cut).start()
+    with pytest.raises(LabError, match="was lost while running: cat >"):
+        fragile.put(bytes(1 << 30), "/dev/null")
+
+
+def test_who_closes_the_connection_ends_the_command(fragile: SshShell) -> None:
+    threading.Timer(0.2, fragile.close).start()
+    with pytest.raises(LabError, match="was lost while running: sleep 60"):
+        fragile.run("sleep 60")
+    with pytest.raises(LabError, match="was lost while running: echo again"):
+        fragile.run("echo again")
+
+
+def test_a_board_that_stops_answering_in_the_middle_of_a_command_is_the_lab(
+    server: SshServer, fragile: SshShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the product only if it still answers."""
+    monkeypatch.setattr(ssh, "ANSWER_SECONDS", 0.3)
+    threading.Timer(0.2, server.flows.clear).start()
+    started = time.monotonic()
+    with pytest.raises(LabError, match="was lost while running: sleep 60"):
+        fragile.run("sleep 60", timeout=0.6)
+    assert 0.8 < time.monotonic() - started < 3
+
+
+def test_a_board_that_does_not_answer_from_the_start_is_the_lab(server: SshServer, fragile: SshShell) -> None:
+    server.flows.clear()
+    started = time.monotonic()
+    with pytest.raises(LabError, match="was lost while running: echo alive"):
+        fragile.run("echo alive", timeout=0.5)
+    assert 0.4 < time.monotonic() - started < 3
+
+
+def test_a_command_that_is_never_begun_is_given_up(server: SshServer, fragile: SshShell) -> None:
+    """The board opens a channel and hangs before it starts the command: paramiko would wait for ever."""
+    server.guard.answers.clear()
+    started = time.monotonic()
+    with pytest.raises(LabError, match="was lost while running: echo alive"):
+        fragile.run("echo alive", timeout=0.5)
+    assert 0.4 < time.monotonic() - started < 3
+
+
+def test_a_server_that_runs_no_commands_is_the_lab(server: SshServer, fragile: SshShell) -> None:
+    server.guard.refuses_commands = True
+    with pytest.raises(LabError, match="was lost while running: echo alive"):
+        fragile.run("echo alive")

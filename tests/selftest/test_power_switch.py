@@ -1,0 +1,201 @@
+"""Does the mains switch switch, and is it noticed when it does not? Against real commands and a real QEMU."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fixtures.lab.labfile import Command, Qmp
+from fixtures.outcome import LabError
+from fixtures.power import qmp, switch
+from fixtures.power.qmp import QmpPower, ask
+from fixtures.power.switch import CommandPower, switch_of
+
+QEMU = "qemu-system-aarch64"
+
+
+def test_each_kind_of_power_has_its_switch(tmp_path: Path) -> None:
+    assert isinstance(switch_of(Command(on="true", off="true")), CommandPower)
+    assert isinstance(switch_of(Qmp(path=tmp_path / "qmp")), QmpPower)
+
+
+# Commands
+
+
+def test_commands_are_run_by_the_shell(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    mains = CommandPower(Command(on=f"echo on | tr a-z A-Z >> {log}", off=f"echo off >> {log} && true"))
+    mains.off()
+    mains.on()
+    assert log.read_text() == "off\nON\n"
+
+
+def test_an_exit_status_says_that_it_did_not_switch() -> None:
+    mains = CommandPower(Command(on="echo asked; echo outlet 3 is locked >&2; exit 4", off="exit 1"))
+    with pytest.raises(LabError) as caught:
+        mains.on()
+    assert str(caught.value) == (
+        "power: exit status 4 from 'echo asked; echo outlet 3 is locked >&2; exit 4', which said:"
+        " asked\noutlet 3 is locked"
+    )
+    with pytest.raises(LabError, match=r"from 'exit 1', which said: \(nothing\)"):
+        mains.off()
+
+
+def test_what_a_command_says_may_be_any_bytes() -> None:
+    with pytest.raises(LabError, match=r"which said: \\xff\\xfe"):
+        CommandPower(Command(on=r"printf '\377\376'; exit 1", off="true")).on()
+
+
+def test_a_command_that_is_not_there_is_the_lab() -> None:
+    with pytest.raises(LabError, match="exit status 127 .*not found"):
+        CommandPower(Command(on="no-such-pdu-client --on 3", off="true")).on()
+
+
+def test_a_command_that_asks_a_question_gets_no_answer() -> None:
+    CommandPower(Command(on="! read answer", off="true")).on()
+
+
+def test_a_command_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(switch, "COMMAND_SECONDS", 0.3)
+    started = time.monotonic()
+    with pytest.raises(LabError, match=r"power: 'sleep 60' did not end within 0\.3 s"):
+        CommandPower(Command(on="sleep 60", off="true")).on()
+    assert time.monotonic() - started < 5
+
+
+def test_what_a_command_that_does_not_end_has_started_is_ended_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(switch, "COMMAND_SECONDS", 0.5)
+    pid = tmp_path / "pid"
+    started = time.monotonic()
+    with pytest.raises(LabError, match="did not end within"):
+        CommandPower(Command(on=f"sleep 60 & echo $! > {pid}; wait", off="true")).on()
+    assert time.monotonic() - started < 5
+    assert not is_running(int(pid.read_text()))
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and not dead yet: one that nobody has waited for may still be listed."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+# QEMU
+
+
+@pytest.fixture
+def machine() -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A virtual machine that is switched off, and its control socket."""
+    if not shutil.which(QEMU):
+        pytest.skip(f"{QEMU} is not installed (Debian: qemu-system-arm)")
+    with tempfile.TemporaryDirectory(prefix="hil-") as folder:  # pytest's own is too long a path for a socket
+        control = Path(folder) / "qmp"
+        command = [QEMU, *"-M virt -S -nodefaults -display none -qmp".split(), f"unix:{control},server=on,wait=off"]
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
+            try:
+                deadline = time.monotonic() + 10
+                while not control.exists() and time.monotonic() < deadline:
+                    assert process.poll() is None
+                    time.sleep(0.01)
+                yield process, control
+            finally:
+                process.kill()
+
+
+def status(control: Path) -> object:
+    """What QEMU says of the machine."""
+    answer = ask(control, ("query-status", {}))[0]
+    assert isinstance(answer, dict)
+    return answer["status"]
+
+
+def test_a_machine_is_switched_on_and_off(machine: tuple[subprocess.Popen[bytes], Path]) -> None:
+    control = machine[1]
+    mains = QmpPower(control)
+    mains.off()
+    before = status(control)
+    mains.on()
+    assert status(control) == "running"
+    mains.on()
+    mains.off()
+    assert (before, status(control)) == ("prelaunch", "prelaunch")
+    mains.off()
+    mains.on()
+    assert status(control) == "running"
+
+
+def test_a_machine_that_runs_on_is_noticed(machine: tuple[subprocess.Popen[bytes], Path]) -> None:
+    with pytest.raises(LabError, match=r"^power: the switch does not switch: QEMU says 'running'$"):
+        StuckOn(machine[1]).off()
+
+
+class StuckOn(QmpPower):
+    """A switch whose contacts are welded together: what it does has no effect on the real machine."""
+
+    def off(self) -> None:
+        """Switch off, in vain."""
+        self._switch("cont", running=False)
+
+
+def test_qemu_that_is_gone_is_the_lab(machine: tuple[subprocess.Popen[bytes], Path]) -> None:
+    process, control = machine
+    mains = QmpPower(control)
+    mains.on()
+    process.kill()
+    process.wait()
+    with pytest.raises(LabError, match=rf"^power: no answer at {control}: .*refused; is QEMU's process still there\?$"):
+        mains.off()
+    control.unlink()
+    with pytest.raises(LabError, match="No such file"):
+        mains.off()
+
+
+def test_qemu_that_is_stopped_is_given_up_and_works_again_later(
+    machine: tuple[subprocess.Popen[bytes], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, control = machine
+    mains = QmpPower(control)
+    monkeypatch.setattr(qmp, "TIMEOUT", 0.5)
+    os.kill(process.pid, signal.SIGSTOP)
+    started = time.monotonic()
+    with pytest.raises(LabError, match=r"QEMU said nothing for 0\.5 s"):
+        mains.on()
+    assert time.monotonic() - started < 3
+    os.kill(process.pid, signal.SIGCONT)
+    monkeypatch.setattr(qmp, "TIMEOUT", 10.0)
+    mains.on()
+    assert status(control) == "running"
+
+
+def test_a_command_that_qemu_refuses_is_an_error(machine: tuple[subprocess.Popen[bytes], Path]) -> None:
+    with pytest.raises(qmp.QMPError, match="no-such-command"):
+        ask(machine[1], ("no-such-command", {}))
+
+
+def test_what_speaks_another_protocol_is_the_lab(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qmp, "TIMEOUT", 2.0)
+    with tempfile.TemporaryDirectory(prefix="hil-") as folder, socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{folder}/qmp")
+        server.listen()
+
+        def greet() -> None:
+            with server.accept()[0] as client:
+                client.sendall(b"SSH-2.0-dropbear\r\n")
+                client.recv(100)
+
+        threading.Thread(target=greet, daemon=True).start()
+        with pytest.raises(LabError, match="power: no answer at"):
+            QmpPower(Path(folder) / "qmp").on()

@@ -1,0 +1,236 @@
+"""Is the image put together as it should be, from a handful of small real files in the place of Debian's packages?"""
+
+import io
+import re
+import shutil
+import stat
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import paramiko
+import pytest
+from symbols_build import build
+
+from fixtures.outcome import LabError
+from fixtures.virt.faults import Fault
+from fixtures.virt.image import FILES, assemble
+from fixtures.virt.layout import ENGINES, LIBRARIES
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("cpio") and shutil.which("depmod", path="/usr/sbin:/sbin:/usr/bin:/bin")),
+    reason="this host has no cpio and depmod (Debian: cpio, kmod)",
+)
+
+RELEASE = "6.1.0-56-arm64"
+MODULES = {
+    "kernel/crypto/chosen.ko": ("helper", None),
+    "kernel/lib/helper.ko": (None, "helper"),
+    "kernel/arch/arm64/crypto/outranks.ko": (None, None),
+}
+"""Module -> the function that it calls, and the one that it exports."""
+
+
+def compiled(path: Path, source: str) -> Path:
+    """Compile one object file, which is what a kernel module is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    code = path.with_suffix(".c")
+    code.write_text(source)
+    command = [sys.executable, "-m", "ziglang", "cc", "-target", "aarch64-linux-gnu", "-fno-sanitize=undefined"]
+    subprocess.run([*command, "-c", "-o", str(path), str(code)], check=True, capture_output=True, timeout=300)
+    code.unlink()
+    return path
+
+
+def module(path: Path, calls: str | None, exports: str | None) -> None:
+    """A kernel module, as far as depmod looks: what it calls, and the names in its section __ksymtab_strings."""
+    source = "int init_module(void) { return 0; }\n"
+    if calls:
+        source += f"extern int {calls}(void); int use(void) {{ return {calls}(); }}\n"
+    if exports:
+        section = '__attribute__((section("__ksymtab_strings"), used))'
+        source += f'int {exports}(void) {{ return 1; }}\n{section} const char name[] = "{exports}";\n'
+    compiled(path, source)
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is in the packages, as Debian 12 has it: /lib and /bin beside /usr."""
+    root = tmp_path_factory.mktemp("packages")
+    for name in FILES:
+        if not name.endswith("usr/lib/ssl"):
+            place = root / ("lib" if "ld-linux" in name else Path(name).parent)
+            place.mkdir(parents=True, exist_ok=True)
+            (place / Path(name).name).write_text(f"#!{name}\n")
+    (root / "usr/lib/ssl").mkdir(parents=True)
+    (root / "usr/lib/ssl/openssl.cnf").symlink_to("/etc/ssl/openssl.cnf")
+    (root / "usr/bin/not-wanted").write_text("")
+    (root / ENGINES).mkdir(parents=True)
+    build(root / LIBRARIES / "libcrypto.so.3", "int one(void) { return 1; }\n", soname="libcrypto.so.3")
+    for name, (calls, exports) in MODULES.items():
+        module(root / "lib/modules" / RELEASE / name, calls, exports)
+    for index in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):
+        (root / "lib/modules" / RELEASE / index).touch()
+    (root / "boot").mkdir()
+    (root / f"boot/vmlinuz-{RELEASE}").write_text("kernel")
+    return root
+
+
+@pytest.fixture(scope="module")
+def built_parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The kernel module cryptodev.ko and the engine."""
+    folder = tmp_path_factory.mktemp("parts")
+    module(folder / "cryptodev.ko", "helper", None)
+    return folder / "cryptodev.ko", build(folder / "devcrypto.so", "int bind_engine(void) { return 1; }\n")
+
+
+def image(packages: Path, parts: tuple[Path, Path], into: Path, fault: Fault | None = None) -> dict[str, Path]:
+    """Put an image together and unpack it again; returns its files by name."""
+    into.mkdir()
+    assemble(packages, *parts, fault, into)
+    tree = into / "tree"
+    tree.mkdir()
+    with (into / "initrd").open("rb") as archive:
+        subprocess.run(["cpio", "-idm", "--quiet"], stdin=archive, cwd=tree, check=True, capture_output=True)
+    return {str(path.relative_to(tree)): path for path in tree.rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def made(unpacked: Path, built_parts: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image, unpacked below `tree`."""
+    folder = tmp_path_factory.mktemp("made") / "image"
+    image(unpacked, built_parts, folder)
+    return folder
+
+
+def test_what_the_board_needs_is_in_it_and_nothing_else(made: Path) -> None:
+    assert sorted(path.name for path in made.iterdir()) == ["host_key.pub", "initrd", "kernel", "tree", "user_key"]
+    assert (made / "kernel").read_text() == "kernel"
+    tree = made / "tree"
+    for name in (
+        "usr/bin/busybox",
+        "usr/sbin/dropbear",
+        "usr/lib/ld-linux-aarch64.so.1",
+        f"{LIBRARIES}/libcrypto.so.3",
+    ):
+        assert (tree / name).is_file(), name
+    assert (tree / ENGINES / "devcrypto.so").is_file()
+    assert not (tree / "usr/bin/not-wanted").exists()
+    assert (tree / "etc/rc").stat().st_mode & stat.S_IXUSR
+    assert "USE_SOFTDRIVERS" in (tree / "etc/ssl/openssl.cnf").read_text()
+
+
+def test_links_lead_to_where_they_lead_on_the_board(made: Path) -> None:
+    tree = made / "tree"
+    links = {str(path.relative_to(tree)): str(path.readlink()) for path in tree.rglob("*") if path.is_symlink()}
+    assert {name: links[name] for name in ("bin", "sbin", "lib", "init", "usr/bin/sh")} == {
+        "bin": "usr/bin",
+        "sbin": "usr/sbin",
+        "lib": "usr/lib",
+        "init": "usr/bin/busybox",
+        "usr/bin/sh": "busybox",
+    }
+    for name, target in links.items():
+        where = tree / target.lstrip("/") if target.startswith("/") else (tree / name).parent / target
+        assert where.exists(), f"{name} leads nowhere, to {target}"
+
+
+def test_everything_belongs_to_root_and_nothing_tells_of_this_host(made: Path) -> None:
+    with (made / "initrd").open("rb") as archive:
+        done = subprocess.run(["cpio", "-itvn"], stdin=archive, capture_output=True, check=True, text=True)
+    assert {tuple(line.split()[2:4]) for line in done.stdout.splitlines()} == {("0", "0")}
+    assert str(made.parent).encode() not in (made / "initrd").read_bytes()
+
+
+def test_chosen_modules_come_with_what_they_depend_on_and_the_cpus_own_stay_out(made: Path) -> None:
+    modules = made / "tree/usr/lib/modules" / RELEASE
+    assert sorted(str(path.relative_to(modules)) for path in modules.rglob("*.ko")) == [
+        "extra/cryptodev.ko",
+        "kernel/crypto/chosen.ko",
+        "kernel/lib/helper.ko",
+    ]
+    dependencies = dict(line.split(":") for line in (modules / "modules.dep").read_text().splitlines())
+    assert dependencies["extra/cryptodev.ko"].split() == ["kernel/lib/helper.ko"]
+    assert dependencies["kernel/crypto/chosen.ko"].split() == ["kernel/lib/helper.ko"]
+
+
+def test_keys_are_the_builds_own_and_open_what_they_should(made: Path) -> None:
+    user = paramiko.PKey.from_path(made / "user_key")
+    assert (made / "user_key").stat().st_mode & 0o077 == 0
+    authorized = (made / "tree/root/.ssh/authorized_keys").read_text()
+    assert authorized.split()[:2] == [user.get_name(), user.get_base64()]
+    assert (made / "tree/root/.ssh").stat().st_mode & 0o077 == 0
+    host = strings((made / "tree/etc/dropbear/host_key").read_bytes())
+    assert (made / "tree/etc/dropbear/host_key").stat().st_mode & 0o077 == 0
+    public = paramiko.PKey.from_type_string(*key_line((made / "host_key.pub").read_text()))
+    assert host[0] == b"ssh-ed25519"
+    assert len(host[1]) == 64  # dropbear keeps seed and public key as one string
+    assert host[1][32:] == strings(public.asbytes())[1]
+    assert host[1][:32] != user.asbytes()[-32:]
+
+
+def strings(blob: bytes) -> list[bytes]:
+    """The strings of an SSH wire format blob (RFC 4251, section 5)."""
+    stream, found = io.BytesIO(blob), []
+    while head := stream.read(4):
+        found.append(stream.read(struct.unpack(">I", head)[0]))
+    return found
+
+
+def key_line(line: str) -> tuple[str, bytes]:
+    """Kind and blob of an OpenSSH public key line."""
+    entry = paramiko.hostkeys.HostKeyEntry.from_line(f"board {line}")
+    assert entry
+    assert entry.key
+    return entry.key.get_name(), entry.key.asbytes()
+
+
+def test_two_builds_have_no_key_in_common(
+    made: Path, unpacked: Path, built_parts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    image(unpacked, built_parts, tmp_path / "other")
+    for name in ("user_key", "host_key.pub"):
+        assert (made / name).read_bytes() != (tmp_path / "other" / name).read_bytes()
+
+
+def test_packages_of_a_debian_with_one_usr_give_the_same_tree(
+    made: Path, unpacked: Path, built_parts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    merged = tmp_path / "merged"
+    shutil.copytree(unpacked, merged, symlinks=True)
+    shutil.copytree(merged / "lib", merged / "usr/lib", dirs_exist_ok=True)
+    shutil.rmtree(merged / "lib")
+    names = image(merged, built_parts, tmp_path / "image")
+    assert sorted(names) == sorted(str(path.relative_to(made / "tree")) for path in (made / "tree").rglob("*"))
+
+
+def test_a_program_that_lacks_a_library_is_refused(
+    unpacked: Path, built_parts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    packages = tmp_path / "packages"
+    shutil.copytree(unpacked, packages, symlinks=True)
+    other = build(tmp_path / "libother.so.1", "int other(void) { return 1; }\n", soname="libother.so.1")
+    openssl = packages / "usr/bin/openssl"
+    build(openssl, "extern int other(void); int call(void) { return other(); }\n", other)
+    openssl.with_name("openssl.c").unlink()
+    expected = "the image lacks libother.so.1, needed by usr/bin/openssl: add its Debian package"
+    with pytest.raises(LabError, match=f"^{re.escape(expected)}$"):
+        image(packages, built_parts, tmp_path / "image")
+
+
+def test_a_fault_is_planted_in_the_image_and_nowhere_else(
+    unpacked: Path, built_parts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    def spoil(root: Path) -> None:
+        (root / "usr/bin/openssl").write_text("spoilt")
+        (root / LIBRARIES / "libcrypto.so.3").write_bytes(b"spoilt")
+        (root / ENGINES / "devcrypto.so").write_bytes(b"spoilt")
+
+    parts_before = [part.read_bytes() for part in built_parts]
+    names = image(unpacked, built_parts, tmp_path / "image", Fault("engine/spoilt", "all of it", spoil))
+    assert names["usr/bin/openssl"].read_text() == "spoilt"
+    assert names[f"{ENGINES}/devcrypto.so"].read_bytes() == b"spoilt"
+    assert (unpacked / "usr/bin/openssl").read_text() == "#!usr/bin/openssl\n"
+    assert (unpacked / LIBRARIES / "libcrypto.so.3").read_bytes() != b"spoilt"
+    assert [part.read_bytes() for part in built_parts] == parts_before
