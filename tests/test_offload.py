@@ -9,11 +9,11 @@ from fixtures.stack.witness import Proof
 Proofs = Callable[[Layer, str], list[Proof]]
 
 
-def test_the_accelerator_did_the_work(promised: str, proofs: Proofs) -> None:
-    """As an application gets it: OpenSSL set up by the board's own openssl.cnf, and nobody naming an engine."""
-    for proof in proofs("engine", promised):
+def test_the_accelerator_did_the_work(offloading: Layer, promised: str, proofs: Proofs) -> None:
+    """Layer `engine` is what an application gets: set up by the board's openssl.cnf, and nobody naming an engine."""
+    for proof in proofs(offloading, promised):
         if not proof.proven:
-            raise ProductError(f"offload of {promised} is not proven: {proof}")
+            raise ProductError(f"offload of {promised} at layer {offloading} is not proven: {proof}")
 
 
 def test_the_witness_keeps_still_while_software_works(promised: str, proofs: Proofs) -> None:

@@ -10,6 +10,5 @@ from fixtures.vectors.sources import sha
 
 
 @pytest.mark.parametrize("group", sha().groups, ids=lambda group: group.id)
-@pytest.mark.parametrize("layer", ["openssl", "engine"])
 def test_known_answers(layer: Layer, group: VectorGroup, known_answers: Callable[[Layer, VectorGroup], None]) -> None:
     known_answers(layer, group)

@@ -1,7 +1,7 @@
 """The board's side of a console: says and hears one byte at a time, over a pty or as a server of TCP.
 
-`UBootPlayer` behaves as U-Boot does, by its source: common/autoboot.c (the countdown), common/cli_readline.c (the echo),
-common/cli_hush.c (`;`, `$?`). What Linux says is a record of the virtual board.
+`UBootPlayer` behaves as U-Boot does, by its source: common/autoboot.c (the countdown), common/cli_readline.c (the
+echo), common/cli_hush.c (`;`, `$?`). What Linux says is a record of the virtual board.
 """
 
 import os
@@ -144,7 +144,9 @@ class UBootPlayer(threading.Thread):
         countdown: float = 1.0,
         autoboot: str = "",
     ) -> None:
-        """:param commands: the beginning of a command -> what it prints, and its status. Others print nothing, and work.
+        """Be switched off.
+
+        :param commands: the beginning of a command -> what it prints, and its status. Others print nothing, and work.
         :param linux: plays what `booti` starts; if None, `booti` comes back as from a bad image.
         :param autoboot: what is said when nobody stops the countdown.
         """
@@ -178,7 +180,7 @@ class UBootPlayer(threading.Thread):
             self.failure = error
 
     def _is_interrupted(self) -> bool:
-        """Common/autoboot.c: the number is written over with backspaces, every tenth of its time a key is looked for."""
+        """Count down; a key that is typed meanwhile stops it."""
         self._line.say("Hit any key to stop autoboot:  2 ")
         key = self._line.heard(self._countdown)
         self._line.say("\b\b\b 0 \r\n")

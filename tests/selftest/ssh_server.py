@@ -87,7 +87,11 @@ def _confirm(channel: paramiko.Channel) -> None:
     message = paramiko.Message()
     message.add_byte(cMSG_CHANNEL_SUCCESS)
     message.add_int(channel.remote_chanid)
-    channel.transport._send_user_message(message)
+    _send(channel, message)
+
+
+def _send(channel: paramiko.Channel, message: paramiko.Message) -> None:
+    channel.get_transport()._send_user_message(message)  # type: ignore[attr-defined]  # a message of our own making
 
 
 def _serve(channel: paramiko.Channel, process: "subprocess.Popen[bytes]") -> None:
@@ -142,7 +146,7 @@ def _send_end(channel: paramiko.Channel, status: int) -> None:
     message.add_boolean(False)
     message.add_string("")
     message.add_string("")
-    channel.transport._send_user_message(message)
+    _send(channel, message)
 
 
 @dataclass

@@ -55,10 +55,10 @@ def test_units_do_not_overwrite_each_other(tmp_path: Path) -> None:
 
 def test_a_tftp_folder_that_cannot_be_written_is_the_lab(tmp_path: Path) -> None:
     image = Image.of_folder(folder_of(tmp_path / "image", kernel="k"))
-    with pytest.raises(LabError, match="the image cannot be put into the TFTP folder .*No such file"):
+    with pytest.raises(LabError, match=r"the image cannot be put into the TFTP folder .*No such file"):
         image.publish(tmp_path / "none", "1")
     (tmp_path / "file").write_text("")
-    with pytest.raises(LabError, match="the image cannot be put into the TFTP folder .*Not a directory"):
+    with pytest.raises(LabError, match=r"the image cannot be put into the TFTP folder .*Not a directory"):
         image.publish(tmp_path / "file", "1")
 
 

@@ -65,7 +65,7 @@ def test_a_command_that_fails_is_the_lab_with_what_it_said(tmp_path: Path) -> No
             LabError, match=r"^U-Boot says status 1 to 'tftpboot x': TFTP error: 'File not found' \(1\)"
         ):
             uboot.run("tftpboot x")
-        with pytest.raises(LabError, match="^U-Boot says status -22 to 'run x': $"):
+        with pytest.raises(LabError, match=r"^U-Boot says status -22 to 'run x': $"):
             uboot.run("run x")
         assert "U-Boot" in uboot.run("version")
 
@@ -87,17 +87,21 @@ def test_much_output_does_not_take_long(tmp_path: Path) -> None:
 
 
 def test_a_board_that_says_nothing_is_the_lab(tmp_path: Path) -> None:
-    with on_pty() as line, Console(line.url, 115200, tmp_path / "console.log") as console:
-        with pytest.raises(
-            LabError, match=f"(?s)U-Boot's '{COUNTDOWN}' did not come within 0.2 s.*nothing was received"
-        ):
-            UBoot(console, PROMPT).interrupt(COUNTDOWN, " ", 0.2)
+    with (
+        on_pty() as line,
+        Console(line.url, 115200, tmp_path / "console.log") as console,
+        pytest.raises(LabError, match=rf"(?s)U-Boot's '{COUNTDOWN}' did not come within 0\.2 s.*nothing was received"),
+    ):
+        UBoot(console, PROMPT).interrupt(COUNTDOWN, " ", 0.2)
 
 
 def test_a_countdown_that_is_over_before_the_key_is_the_lab(tmp_path: Path) -> None:
-    with playing(tmp_path, countdown=0.0, autoboot="Booting from flash...\r\n") as (_, uboot, _board):
-        with pytest.raises(LabError, match=r"(?s)U-Boot's prompt '=> ' did not come within 0.3 s.*Booting from flash"):
-            uboot.interrupt(COUNTDOWN, " ", 0.3)
+    told = r"(?s)U-Boot's prompt '=> ' did not come within 0\.3 s.*Booting from flash"
+    with (
+        playing(tmp_path, countdown=0.0, autoboot="Booting from flash...\r\n") as (_, uboot, _board),
+        pytest.raises(LabError, match=told),
+    ):
+        uboot.interrupt(COUNTDOWN, " ", 0.3)
 
 
 def test_a_command_that_does_not_end_is_the_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

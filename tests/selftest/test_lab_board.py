@@ -76,6 +76,7 @@ def test_the_virtual_board_promises_what_the_gate_needs() -> None:
     assert offloaded == {"AES-128-CBC", "AES-192-CBC", "AES-256-CBC"}
     assert (board.name, board.made_by, board.architecture, board.libc) == ("virt", "fixtures.virt", "aarch64", "glibc")
     assert board.openssl.settings == {"USE_SOFTDRIVERS": "1"}
+    assert board.layers == ("openssl", "engine", "engine-explicit", "cryptodev", "afalg")
     assert "tftp" in board.boot
     assert board.witnesses
     assert board.throughput
@@ -97,6 +98,25 @@ def test_every_value_of_a_good_file_arrives(folder: Path) -> None:
     assert counter.per_operation == 1.0
     assert board.throughput[0].bounds[16].floor == 1e5
     assert board.throughput[0].bounds[16384].floor == 0
+
+
+def test_the_layers_are_all_that_need_no_af_alg_unless_the_file_says_otherwise(folder: Path) -> None:
+    assert load_board("good", folder).layers == ("openssl", "engine", "engine-explicit", "cryptodev")
+    (folder / "child.yaml").write_text("extends: good\nlayers: [engine, afalg]\n")
+    assert load_board("child", folder).layers == ("engine", "afalg")
+
+
+@pytest.mark.parametrize(
+    ("layers", "told"),
+    [
+        ("[engine, caam]", '2: layers[1]: found "caam"; expected openssl, engine, engine-explicit, cryptodev or afalg'),
+        ("[engine, afalg, engine]", "2: layers[2]: found the layer engine again, as in [0]; expected it once"),
+        ("[]", "2: layers: found an empty list; expected at least one layer"),
+        ("afalg", '2: layers: found "afalg"; expected a list'),
+    ],
+)
+def test_wrong_layers_are_told_with_their_line(folder: Path, layers: str, told: str) -> None:
+    assert mistakes_in(f"extends: good\nlayers: {layers}\n", folder) == [f"boards/bad.yaml:{told}"]
 
 
 def test_a_board_cannot_be_changed(folder: Path) -> None:

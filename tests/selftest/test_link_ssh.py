@@ -113,7 +113,7 @@ def test_a_command_that_does_not_end_is_the_product_and_the_connection_goes_on(s
 
 
 def test_a_command_that_never_stops_talking_is_stopped_listening_to(shell: SshShell) -> None:
-    with pytest.raises(ProductError, match="did not end within 0.3 s: yes") as caught:
+    with pytest.raises(ProductError, match=r"did not end within 0\.3 s: yes") as caught:
         shell.run("yes | head -c 50000000; sleep 60", timeout=0.3)
     assert str(caught.value).endswith("y\ny")
     assert len(str(caught.value)) < 5000

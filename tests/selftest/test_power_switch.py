@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from qemu.qmp import QMPError
 
 from fixtures.lab.labfile import Command, Qmp
 from fixtures.outcome import LabError
@@ -56,7 +57,7 @@ def test_what_a_command_says_may_be_any_bytes() -> None:
 
 
 def test_a_command_that_is_not_there_is_the_lab() -> None:
-    with pytest.raises(LabError, match="exit status 127 .*not found"):
+    with pytest.raises(LabError, match=r"exit status 127 .*not found"):
         CommandPower(Command(on="no-such-pdu-client --on 3", off="true")).on()
 
 
@@ -103,7 +104,8 @@ def machine() -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
         pytest.skip(f"{QEMU} is not installed (Debian: qemu-system-arm)")
     with tempfile.TemporaryDirectory(prefix="hil-") as folder:  # pytest's own is too long a path for a socket
         control = Path(folder) / "qmp"
-        command = [QEMU, *"-M virt -S -nodefaults -display none -qmp".split(), f"unix:{control},server=on,wait=off"]
+        options = "-M virt -S -nodefaults -display none"
+        command = [QEMU, *options.split(), "-qmp", f"unix:{control},server=on,wait=off"]
         with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
             try:
                 deadline = time.monotonic() + 10
@@ -181,7 +183,7 @@ def test_qemu_that_is_stopped_is_given_up_and_works_again_later(
 
 
 def test_a_command_that_qemu_refuses_is_an_error(machine: tuple[subprocess.Popen[bytes], Path]) -> None:
-    with pytest.raises(qmp.QMPError, match="no-such-command"):
+    with pytest.raises(QMPError, match="no-such-command"):
         ask(machine[1], ("no-such-command", {}))
 
 

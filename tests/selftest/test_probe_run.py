@@ -2,6 +2,8 @@
 
 import os
 import platform
+import re
+import socket
 import subprocess
 import sys
 import time
@@ -13,8 +15,9 @@ from pathlib import Path
 import pytest
 from localshell import LocalShell
 
+from fixtures.lab.board import boards, load_board
 from fixtures.outcome import LabError, ProductError, UsageError
-from fixtures.probe.build import build
+from fixtures.probe.build import SOURCES, build
 from fixtures.probe.protocol import PATIENCE, Engine, GroupAnswers, Layer, Probe, ProbeDiedError, install
 from fixtures.probe.wire import encode
 from fixtures.vectors.model import Vector, VectorGroup
@@ -25,6 +28,8 @@ pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or MACHINE not in ("x86_64", "aarch64"),
     reason=f"the probe is run on this machine, which is no 64-bit Linux on x86 or ARM but {sys.platform} {MACHINE}",
 )
+
+BOARDS = Path(__file__).parents[2] / "boards"
 
 CONFIGURATION = """
 openssl_conf = start
@@ -370,3 +375,78 @@ def test_an_empty_message_and_long_answers_survive(bench: Bench) -> None:
     assert (len(ctr.answers[0].output), ctr.answers[1].output) == (100_000, b"")
     result = LocalShell().run(f"{bench.folder}/hil-probe openssl", stdin=encode(groups))
     assert max(len(line) for line in result.text.splitlines()) < 500
+
+
+# The layers below OpenSSL
+
+
+def kernel_has(family: str) -> bool:
+    """Whether this machine's kernel has sockets of a family."""
+    try:
+        socket.socket(getattr(socket, family), socket.SOCK_SEQPACKET).close()
+    except OSError:
+        return False
+    return True
+
+
+HAS_AFALG = kernel_has("AF_ALG")
+
+
+def test_the_kernels_names_in_the_probe_are_those_of_the_board_files() -> None:
+    table = re.findall(r'\{"([A-Z0-9-]+)", "([^"]+)", \d+', (SOURCES / "kernel.h").read_text())
+    promised = {
+        (name, algorithm.kernel)
+        for board in boards(BOARDS)
+        for name, algorithm in load_board(board, BOARDS).algorithms.items()
+    }
+    assert promised and promised <= set(table)
+    assert {group.algorithm for group in load().groups} <= {name for name, _ in table}
+
+
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        ("/nowhere/crypto", r"open\(/nowhere/crypto\): ENOENT, there is no such device node: is the module"),
+        ("/etc", r"open\(/etc\): EISDIR, "),
+    ],
+)
+def test_no_device_of_cryptodev_is_the_products_fault(bench: Bench, device: str, said: str) -> None:
+    probe = install(LocalShell(), bench.program, str(bench.folder / "p"), device=device)
+    with pytest.raises(ProductError, match=f"layer cryptodev cannot be opened: {said}"):
+        probe.answers("cryptodev", [CBC])
+
+
+def test_another_device_in_the_place_of_cryptodevs_is_told_of_each_vector(bench: Bench) -> None:
+    probe = install(LocalShell(), bench.program, str(bench.folder / "p"), device="/dev/null")
+    cbc, sha = probe.answers("cryptodev", [CBC, SHA256])
+    errors = {answer.error for given in (cbc, sha) for answer in given.answers}
+    assert errors == {"ioctl(CIOCGSESSION): ENOTTY, this device is not cryptodev's"}
+    assert (cbc.served_by, sha.served_by) == ("nobody", "nobody")
+    with pytest.raises(ProductError, match=r"stopped after 0, served by nobody: ioctl\(CIOCGSESSION\): ENOTTY"):
+        probe.repeat("cryptodev", "AES-128-CBC", "encrypt", 5, 16)
+
+
+@pytest.mark.skipif(HAS_AFALG, reason="this machine's kernel has AF_ALG")
+def test_no_sockets_of_af_alg_are_the_products_fault(bench: Bench) -> None:
+    said = r"layer afalg cannot be opened: socket\(AF_ALG\): EAFNOSUPPORT, this kernel has no such sockets: CONFIG_"
+    with pytest.raises(ProductError, match=said):
+        bench.probe().answers("afalg", [CBC])
+
+
+@pytest.mark.skipif(not HAS_AFALG, reason="this machine's kernel has no AF_ALG")
+def test_every_vector_comes_back_right_from_af_alg(bench: Bench) -> None:
+    groups = load().groups
+    answers = bench.probe().answers("afalg", groups)
+    assert wrong(groups, answers) == 0
+    assert not {given.served_by for given in answers} & {"nobody", "software"}
+
+
+@pytest.mark.skipif(not HAS_AFALG, reason="this machine's kernel has no AF_ALG")
+def test_a_driver_that_is_not_there_is_told(bench: Bench) -> None:
+    (cbc,) = bench.probe().answers("afalg", [CBC], driver="cbc-aes-nowhere")
+    assert re.match(r"bind\(skcipher, cbc-aes-nowhere\): ENOENT, Linux .* has no such driver", cbc.answers[0].error)
+
+
+def test_only_af_alg_takes_a_drivers_name(bench: Bench) -> None:
+    with pytest.raises(UsageError, match="layer cryptodev takes no driver's name, as cbc-aes-caam"):
+        bench.probe().answers("cryptodev", [CBC], driver="cbc-aes-caam")

@@ -8,6 +8,7 @@ from localshell import LocalShell
 
 from fixtures.outcome import LabError, ProductError
 from fixtures.stack.kernel import (
+    afalg_reaches_accelerators,
     best_driver,
     build_id,
     check_device,
@@ -36,6 +37,14 @@ def program(folder: Path, name: str, body: str) -> None:
 @pytest.fixture
 def programs(tmp_path: Path) -> LocalShell:
     return LocalShell(environment={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+
+
+@pytest.mark.parametrize(
+    ("release", "reaches"),
+    [("6.1.0-56-arm64", True), ("7.1.9", True), ("7.2.0-rc1", False), ("7.10.3", False), ("8.0", False), ("odd", True)],
+)
+def test_from_which_kernel_on_af_alg_reaches_no_accelerator(release: str, reaches: bool) -> None:
+    assert afalg_reaches_accelerators(release) is reaches
 
 
 def test_modules_of_a_board() -> None:

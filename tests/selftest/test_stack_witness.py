@@ -11,7 +11,7 @@ from localshell import LocalShell
 
 from fixtures.lab.board import Counter, Interrupts
 from fixtures.outcome import ProductError
-from fixtures.stack.witness import Reading, judge, prove, read, sum_counters, sum_interrupts
+from fixtures.stack.witness import Reading, idle_rate, judge, prove, read, sum_counters, sum_interrupts
 
 DATA = Path(__file__).parent / "data" / "stack"
 
@@ -81,7 +81,7 @@ def adder(counter: Counter, amount: int) -> Callable[[], None]:
 @pytest.mark.parametrize(("amount", "proven"), [(100, True), (90, True), (89, False), (0, False)])
 def test_a_counter_proves_offload_or_does_not(counter: Counter, amount: int, proven: bool) -> None:
     shell = LocalShell()
-    proof = prove(shell, counter, 100, adder(counter, amount))
+    proof = prove(shell, counter, 100, adder(counter, amount), idle=0)
     assert (proof.before, proof.after, proof.idle) == (200, 200 + amount, 0)
     assert (proof.moved, proof.operations, proof.needed, proof.proven) == (amount, 100, 90, proven)
     assert len(shell.commands) == 2
@@ -108,7 +108,9 @@ def noise(tmp_path: Path, counter: Counter) -> Iterator[None]:  # noqa: ARG001 -
 
 @pytest.mark.usefixtures("noise")
 def test_idle_movement_is_subtracted(counter: Counter) -> None:
-    proof = prove(LocalShell(), counter, 100, lambda: time.sleep(2))
+    shell = LocalShell()
+    proof = prove(shell, counter, 100, lambda: time.sleep(2), idle=idle_rate(shell, counter))
+    assert len(shell.commands) == 3
     assert proof.after - proof.before >= proof.needed  # so that without the subtraction this would be proof
     assert proof.idle == pytest.approx(100, rel=0.2)
     assert not proof.proven, str(proof)
@@ -116,21 +118,21 @@ def test_idle_movement_is_subtracted(counter: Counter) -> None:
 
 def test_the_arithmetic() -> None:
     witness = Counter(kind="counter", name="jobs", path="/x", per_operation=0.5)
-    proof = judge(witness, 100, Reading(1000, 10.0), Reading(1010, 12.0), Reading(1080, 16.0))
+    proof = judge(witness, 100, 5.0, Reading(1010, 12.0), Reading(1080, 16.0))
     assert (proof.idle, proof.seconds, proof.moved, proof.needed, proof.proven) == (5.0, 4.0, 50.0, 50.0, True)
-    assert not judge(witness, 101, Reading(1000, 10.0), Reading(1010, 12.0), Reading(1080, 16.0)).proven
+    assert not judge(witness, 101, 5.0, Reading(1010, 12.0), Reading(1080, 16.0)).proven
 
 
 @pytest.mark.parametrize("after", [Reading(5, 3.0), Reading(20, 1.0)])
 def test_a_counter_or_a_clock_that_goes_backwards_is_refused(after: Reading) -> None:
     witness = Counter(kind="counter", name="jobs", path="/x", per_operation=0.5)
     with pytest.raises(ProductError, match="jobs went backwards"):
-        judge(witness, 1, Reading(10, 1.0), Reading(10, 2.0), after)
+        judge(witness, 1, 0.0, Reading(10, 2.0), after)
 
 
 def test_no_operations_prove_nothing(counter: Counter) -> None:
     with pytest.raises(ValueError, match="0 operations"):
-        prove(LocalShell(), counter, 0, lambda: None)
+        prove(LocalShell(), counter, 0, lambda: None, idle=0)
 
 
 def virtio(tmp_path: Path, *devices: str) -> tuple[Interrupts, LocalShell]:
@@ -152,7 +154,8 @@ def test_interrupts_of_the_device_that_is_there(tmp_path: Path, devices: list[st
     reading = read(shell, witness)
     assert reading.value == total
     assert reading.uptime > 0
-    assert not prove(shell, witness, 1, lambda: None).proven  # the file does not move
+    assert idle_rate(shell, witness) == 0  # the file does not move
+    assert not prove(shell, witness, 1, lambda: None, idle=0).proven
 
 
 def test_a_promised_witness_that_is_absent_says_what_was_looked_for(tmp_path: Path) -> None:
@@ -161,7 +164,7 @@ def test_a_promised_witness_that_is_absent_says_what_was_looked_for(tmp_path: Pa
         read(shell, witness, promised_in="boards/virt.yaml")
     witness, shell = virtio(tmp_path, "virtio9")
     with pytest.raises(ProductError, match=r"no line of /proc/interrupts matches '\{device\}-virt.* = virtio9"):
-        prove(shell, witness, 1, lambda: None)
+        prove(shell, witness, 1, lambda: None, idle=0)
     fixed = Interrupts(kind="interrupts", name="rings", match=r"1710000\.jr", per_operation=0.5)
     with pytest.raises(ProductError, match=r"'rings', promised in the board file, .*matches '1710000"):
         read(shell, fixed)

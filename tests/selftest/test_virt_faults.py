@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 from symbols_build import build, calls
 
 from fixtures.virt.faults import FAULTS, OPENSSL_CNF, listing
@@ -36,7 +37,8 @@ def root(tmp_path: Path, engine: Path) -> Path:
 def imports(file: Path) -> set[str]:
     """The names that a shared object wants from others."""
     with file.open("rb") as stream:
-        symbols = ELFFile(stream).get_section_by_name(".dynsym")  # type: ignore[no-untyped-call]
+        symbols = ELFFile(stream).get_section_by_name(".dynsym")
+        assert isinstance(symbols, SymbolTableSection)
         return {symbol.name for symbol in symbols.iter_symbols() if symbol["st_shndx"] == "SHN_UNDEF" and symbol.name}
 
 
