@@ -6,8 +6,8 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
 
 import pytest
 from simulated_board import SimulatedBoard
@@ -60,13 +60,16 @@ class Server:
         self._process.kill()
         self._process.wait()
 
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        """End it."""
-        self.stop()
+@contextmanager
+def behind(folder: Path, board: SimulatedBoard, protocol: str) -> Iterator[tuple[Server, Console]]:
+    """A console behind a server of its own."""
+    server = Server(folder, board.url, protocol)
+    try:
+        with Console(server.url, 115200, folder / "console.log") as console:
+            yield server, console
+    finally:
+        server.stop()
 
 
 @pytest.fixture
@@ -81,20 +84,19 @@ def test_a_console_server_is_used_and_may_be_started_anew(
     protocol: str, board: SimulatedBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serial_shell, "QUIET", 0.5)
-    with Server(tmp_path, board.url, protocol) as server:
-        with Console(server.url, 115200, tmp_path / "console.log") as console:
-            board.on(bootloader=False)
-            linux.await_kernel(console, 5)
-            linux.log_in(console, "login: ", "root", "# ", 5)
-            shell = SerialShell(console)
-            assert shell.run("cat", stdin=DATA).output == DATA
-            server.stop()
-            server.start()
-            count = tmp_path / "count"
-            assert shell.run(f"echo once >>{count}; echo back").text == "back\n"
-            assert count.read_text() == "once\n"
-            assert shell.run("cat", stdin=DATA).output == DATA
-            assert console.reconnections == 1
+    with behind(tmp_path, board, protocol) as (server, console):
+        board.on(bootloader=False)
+        linux.await_kernel(console, 5)
+        linux.log_in(console, "login: ", "root", "# ", 5)
+        shell = SerialShell(console)
+        assert shell.run("cat", stdin=DATA).output == DATA
+        server.stop()
+        server.start()
+        count = tmp_path / "count"
+        assert shell.run(f"echo once >>{count}; echo back").text == "back\n"
+        assert count.read_text() == "once\n"
+        assert shell.run("cat", stdin=DATA).output == DATA
+        assert console.reconnections == 1
         assert "(the console had dropped: " in (tmp_path / "console.log").read_text()
 
 
@@ -104,25 +106,23 @@ def test_a_command_outlives_a_console_server_that_is_started_anew(
 ) -> None:
     """Its answer comes while nobody listens, and is asked for again."""
     monkeypatch.setattr(serial_shell, "QUIET", 0.5)
-    with Server(tmp_path, board.url, protocol) as server:
-        with Console(server.url, 115200, tmp_path / "console.log") as console:
-            board.on(bootloader=False)
-            linux.await_kernel(console, 5)
-            linux.log_in(console, "login: ", "root", "# ", 5)
-            shell = SerialShell(console)
-            board.later(0.2, server.stop)
-            board.later(1.0, server.start)
-            assert shell.run("sleep 0.5; echo done", timeout=3).text == "done\n"
+    with behind(tmp_path, board, protocol) as (server, console):
+        board.on(bootloader=False)
+        linux.await_kernel(console, 5)
+        linux.log_in(console, "login: ", "root", "# ", 5)
+        shell = SerialShell(console)
+        board.later(0.2, server.stop)
+        board.later(1.0, server.start)
+        assert shell.run("sleep 0.5; echo done", timeout=3).text == "done\n"
 
 
 def test_a_console_server_that_stays_away_is_the_lab(
     board: SimulatedBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(console_module, "RECONNECT_SECONDS", 0.5)
-    with Server(tmp_path, board.url, "rfc2217") as server:
-        with Console(server.url, 115200, tmp_path / "console.log") as console:
-            server.stop()
-            with pytest.raises(LabError, match=r"the console was lost: .*, and in 0.5 s it could not be opened again"):
-                console.expect("never", 10, "what never comes")
-            with pytest.raises(LabError, match="the console was lost"):
-                console.type_keys("x")
+    with behind(tmp_path, board, "rfc2217") as (server, console):
+        server.stop()
+        with pytest.raises(LabError, match=r"the console was lost: .*, and in 0.5 s it could not be opened again"):
+            console.expect("never", 10, "what never comes")
+        with pytest.raises(LabError, match="the console was lost"):
+            console.type_keys("x")
