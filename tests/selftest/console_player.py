@@ -151,6 +151,7 @@ class UBootPlayer(threading.Thread):
         """Be switched off.
 
         :param commands: the beginning of a command -> what it prints, and its status. Others print nothing, and work.
+        :param countdown: seconds; 0: no key is looked for.
         :param linux: plays what `booti` starts; if None, `booti` comes back as from a bad image.
         :param autoboot: what is said when nobody stops the countdown.
         """
@@ -186,7 +187,7 @@ class UBootPlayer(threading.Thread):
     def _is_interrupted(self) -> bool:
         """Count down; a key that is typed meanwhile stops it."""
         self._line.say("Hit any key to stop autoboot:  2 ")
-        key = self._line.heard(self._countdown)
+        key = self._line.heard(self._countdown) if self._countdown else None
         self._line.say("\b\b\b 0 \r\n")
         return key is not None
 

@@ -255,9 +255,9 @@ def test_no_server_is_told_when_the_time_is_over(tmp_path: Path) -> None:
     with ssh_server(tmp_path, HOST_KEY) as gone:
         pass
     started = time.monotonic()
-    text = refusal(gone, timeout=0.5)
-    assert 0.5 <= time.monotonic() - started < 3
-    assert text.startswith(f"no SSH server answered at 127.0.0.1:{gone.port} within 0.5 s: ")
+    text = refusal(gone, timeout=0.3)
+    assert 0.3 <= time.monotonic() - started < 3
+    assert text.startswith(f"no SSH server answered at 127.0.0.1:{gone.port} within 0.3 s: ")
 
 
 def test_a_server_that_comes_up_late_is_waited_for(tmp_path: Path) -> None:
@@ -271,10 +271,10 @@ def test_a_server_that_comes_up_late_is_waited_for(tmp_path: Path) -> None:
             door.listen()
             stack.enter_context(ssh_server(tmp_path, HOST_KEY, door))
 
-        make_up = threading.Timer(0.7, come_up)
+        make_up = threading.Timer(0.4, come_up)
         make_up.start()
         shell = connect("127.0.0.1", port, USER, tmp_path / "user_key", line(HOST_KEY), 10)
-        assert time.monotonic() - started > 0.7
+        assert time.monotonic() - started > 0.4
         assert shell.run("echo alive").text == "alive\n"
         shell.close()
 
@@ -285,8 +285,8 @@ def test_what_accepts_and_is_no_ssh_server_is_told(tmp_path: Path, says: bytes) 
     with socket.create_server(("127.0.0.1", 0)) as door:
         threading.Thread(target=accept_and_say, args=(door, says), daemon=True).start()
         port = door.getsockname()[1]
-        with pytest.raises(LabError, match=f"no SSH server answered at 127.0.0.1:{port} within 0.5 s: "):
-            connect("127.0.0.1", port, USER, tmp_path / "key", line(HOST_KEY), 0.5)
+        with pytest.raises(LabError, match=f"no SSH server answered at 127.0.0.1:{port} within 0.3 s: "):
+            connect("127.0.0.1", port, USER, tmp_path / "key", line(HOST_KEY), 0.3)
         door.shutdown(socket.SHUT_RDWR)
 
 
@@ -347,8 +347,8 @@ def test_a_board_that_does_not_answer_from_the_start_is_the_lab(server: SshServe
     server.flows.clear()
     started = time.monotonic()
     with pytest.raises(LabError, match="was lost while running: echo alive"):
-        fragile.run("echo alive", timeout=0.5)
-    assert 0.4 < time.monotonic() - started < 3
+        fragile.run("echo alive", timeout=0.3)
+    assert 0.25 < time.monotonic() - started < 3
 
 
 def test_a_command_that_is_never_begun_is_given_up(server: SshServer, fragile: SshShell) -> None:
@@ -356,8 +356,8 @@ def test_a_command_that_is_never_begun_is_given_up(server: SshServer, fragile: S
     server.guard.answers.clear()
     started = time.monotonic()
     with pytest.raises(LabError, match="was lost while running: echo alive"):
-        fragile.run("echo alive", timeout=0.5)
-    assert 0.4 < time.monotonic() - started < 3
+        fragile.run("echo alive", timeout=0.3)
+    assert 0.25 < time.monotonic() - started < 3
 
 
 def test_a_server_that_runs_no_commands_is_the_lab(server: SshServer, fragile: SshShell) -> None:
