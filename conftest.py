@@ -6,6 +6,7 @@ import pytest
 
 pytest_plugins = [
     "fixtures.gate.outcomes",  # first, so that it is configured last, when nothing is left to refuse
+    "fixtures.gate.calibration",
     "fixtures.gate.asking",
     "fixtures.gate.units",
     "fixtures.virt.unit",
@@ -13,7 +14,7 @@ pytest_plugins = [
 ]
 
 TESTS = Path(__file__).parent / "tests"
-QUESTIONS = ("boot", "stack", "symbols", "aes", "sha", "offload", "speed")
+QUESTIONS = ("boot", "stack", "symbols", "aes", "sha", "offload", "speed", "calibrate")
 """The order in which a board is asked: what later questions stand on comes first."""
 
 

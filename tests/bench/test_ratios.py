@@ -46,29 +46,33 @@ def demand(capsys: pytest.CaptureFixture[str], fact: Fact) -> Callable[[Pair, fl
     """Show a pair as a line of a table, put its ratio into the run record, and hold it to the least that is needed."""
 
     def hold(pair: Pair, least: float) -> None:
+        needed = f"{least:.2f}" if least else "-"
         ours, others = (statistics.median(times) * 1e3 for times in (pair.ours, pair.others))
         fact(f"times as fast: {pair.what}", round(pair.ratio, 2))
         with capsys.disabled():  # a measurement that nobody sees is none
             sys.stdout.write(
                 f"\n{'':54} {'ours, ms':>9} {'other, ms':>9} {'ratio':>7} {'needed':>7}"
-                f"\n{pair.what:54} {ours:9.3f} {others:9.3f} {pair.ratio:7.2f} {least:7.2f}\n"
+                f"\n{pair.what:54} {ours:9.3f} {others:9.3f} {pair.ratio:7.2f} {needed:>7}\n"
             )
         assert pair.ratio >= least
 
     return hold
 
 
-@pytest.mark.parametrize("algorithms", [("AES-128-CBC",), ()], ids=["AES-128-CBC", "all-of-AES"])
+@pytest.mark.parametrize(("algorithm", "least"), [("AES", 100.0), ("AES-128-CBC", 0.0)])
 def test_vectors_in_one_trip_against_one_openssl_a_vector(
-    algorithms: tuple[str, ...], probe: Probe, stack: Shell, board: Board, demand: Callable[[Pair, float], None]
+    algorithm: str, least: float, probe: Probe, stack: Shell, board: Board, demand: Callable[[Pair, float], None]
 ) -> None:
-    groups = [group for group in aes().groups if not algorithms or group.algorithm in algorithms]
+    """All of AES is held to its bound. One mode that is offloaded alone is shown: how long the accelerator takes to
+    set a key, which is most of it on the virtual board, is the product's and not the harness's.
+    """
+    groups = [group for group in aes().groups if group.algorithm.startswith(algorithm)]
     every = [(group, vector) for group in groups for vector in group.vectors]
-    pair = Pair(f"a vector, {len(every)} in a trip; or one openssl enc each", [], [])
+    pair = Pair(f"{algorithm}: a vector of {len(every)} a trip; or one openssl enc", [], [])
     for group, vector in every[:: len(every) // ROUNDS][:ROUNDS]:
         pair.ours.append(_seconds(partial(_in_one_trip, probe, groups)) / len(every))
         pair.others.append(_seconds(partial(_enc, stack, board.openssl.engine, group, vector)))
-    demand(pair, 100)
+    demand(pair, least)
 
 
 def test_a_command_over_ssh_against_paramiko_on_the_same_connection(

@@ -22,6 +22,9 @@ from fixtures.record.verdict import asked
 ROOT = Path(__file__).parents[2]
 RUNS = ROOT / "runs"
 
+UNIT = os.environ.get("HIL_PLANTED_UNIT", "virt/0")
+"""The unit that is asked. Another one for who runs these tests twice at a time."""
+
 SECONDS = 300.0
 """The longest that a gate may take. On two cores the whole of it takes 80, and the first that builds the board more."""
 
@@ -144,7 +147,7 @@ class Gate:
 
 
 @contextmanager
-def clean(unit: str = "virt/0") -> Iterator[Path]:
+def clean(unit: str = UNIT) -> Iterator[Path]:
     """A folder for a gate's temporary files; afterwards it is empty, no process names it, and the unit is free."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
@@ -181,7 +184,7 @@ def await_exit(pid: int, seconds: float = 10.0) -> None:
 
 def ask(
     *arguments: str | Path,
-    unit: str = "virt/0",
+    unit: str = UNIT,
     before: Sequence[str | Path] = (),
     environment: Mapping[str, str] | None = None,
 ) -> Run:

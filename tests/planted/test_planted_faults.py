@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gaterun import ROOT, ask
+from gaterun import ROOT, UNIT, ask
 from one_flipped_bit import GROUP, INDEX, flipped
 
 from fixtures.lab.board import load_board
@@ -19,7 +19,7 @@ def _not_proven(*layers: str) -> set[str]:
 
 def test_right_answers_out_of_software_are_not_proven_to_be_offloaded() -> None:
     """The whole gate: the fault shows where an application's offload is asked for, and nowhere else."""
-    run = ask("--board", "virt", "--fault", "engine/offers-nothing")
+    run = ask("--board", UNIT, "--fault", "engine/offers-nothing")
     assert run.status == 1, run.text
     failed = run.tests("failed")
     assert set(failed) == _not_proven("engine") and not run.tests("error") and len(run.tests("passed")) > 200, run.text
@@ -36,7 +36,7 @@ def test_right_answers_out_of_software_are_not_proven_to_be_offloaded() -> None:
 
 def test_one_flipped_bit_in_an_expected_answer_is_shown_in_full() -> None:
     run = ask(
-        "--board", "virt", "-p", "one_flipped_bit", "tests/test_aes.py", "-k", "AES-128-CBC",
+        "--board", UNIT, "-p", "one_flipped_bit", "tests/test_aes.py", "-k", "AES-128-CBC",
         environment={"PYTHONPATH": str(Path(__file__).parent)},
     )  # fmt: skip
     assert run.status == 1, run.text
@@ -61,7 +61,7 @@ def test_one_flipped_bit_in_an_expected_answer_is_shown_in_full() -> None:
 
 def test_an_engine_with_an_unresolved_import_is_told_with_the_symbol() -> None:
     files = [f"tests/test_{question}.py" for question in ("stack", "symbols", "offload")]
-    run = ask("--board", "virt", "--fault", "engine/import-missing", *files)
+    run = ask("--board", UNIT, "--fault", "engine/import-missing", *files)
     assert run.status == 1, run.text
     failed = run.tests("failed")
     symbols = ("test_every_symbol_of_the_engine_resolves", "test_the_engine_loads_with_immediate_binding")
@@ -79,7 +79,7 @@ def test_an_engine_with_an_unresolved_import_is_told_with_the_symbol() -> None:
 
 def test_a_module_that_is_not_in_the_image_is_missed() -> None:
     """The whole gate is asked for, and ends where nothing more can be asked."""
-    run = ask("--board", "virt", "--fault", "cryptodev/absent")
+    run = ask("--board", UNIT, "--fault", "cryptodev/absent")
     assert run.status == 1, run.text
     ((test, reason),) = run.tests("failed").items()
     assert test == "test_stack.py::test_cryptodev_is_loaded"
@@ -101,7 +101,8 @@ def test_throughput_out_of_its_bounds_is_refused(tmp_path: Path) -> None:
     board.write_text(
         "extends: virt\nthroughput:\n"
         + "".join(
-            f"  - {{algorithm: {name}, processes: 1, bounds: {{16384: {pair}}}}}\n" for name, pair in bounds.items()
+            f"  - {{algorithm: {name}, processes: 1, calibrated: by this test, bounds: {{16384: {pair}}}}}\n"
+            for name, pair in bounds.items()
         )
     )
     run = ask("--board", board, "tests/test_speed.py", unit="bounded/0")

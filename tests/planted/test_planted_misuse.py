@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from gaterun import ROOT, RUNS, Run, ask
+from gaterun import ROOT, RUNS, UNIT, Run, ask
 
 from fixtures.virt import host
 from fixtures.virt.build import build
@@ -37,7 +37,7 @@ units:
 
 MISTAKES = {
     "unknown board": ("--board vitr", r'no board "vitr" in boards; there are: .*\bvirt\b.*; did you mean virt\?'),
-    "unknown unit": ("--board virt/7", r"--board virt/7: no such unit; there are: virt/0"),
+    "unknown unit": ("--board virt/7", r"--board virt/7: no such unit; there are: virt/0, virt/1, virt/2, virt/3"),
     "board file that is not there": (
         "--board {}/none.yaml",
         r"\S+/none\.yaml: no such board file; there are: lab, real, typo",
@@ -123,14 +123,14 @@ def programs_without(name: str, folder: Path) -> str:
 @pytest.mark.parametrize("lacking", ["qemu-system-aarch64", "cpio"])
 def test_a_program_that_the_host_lacks_is_told_with_the_command_that_installs_it(lacking: str, tmp_path: Path) -> None:
     needs(*USER)
-    run = ask("--board", "virt", before=USER, environment={"PATH": programs_without(lacking, tmp_path)})
+    run = ask("--board", UNIT, before=USER, environment={"PATH": programs_without(lacking, tmp_path)})
     package = {"qemu-system-aarch64": "qemu-system-arm"}.get(lacking, lacking)
     command = f"sudo apt-get install --yes --no-install-recommends {package}"
     refused_by_the_lab(run, f"the virtual board needs packages that this host lacks; run: {re.escape(command)}$")
 
 
 def test_a_host_without_apt_is_told_which_packages_it_lacks(tmp_path: Path) -> None:
-    run = ask("--board", "virt", environment={"PATH": str(tmp_path)})
+    run = ask("--board", UNIT, environment={"PATH": str(tmp_path)})
     refused_by_the_lab(run, r"the virtual board needs .* no apt-get .* packages qemu-system-arm .*\bmake\b")
 
 
@@ -144,4 +144,4 @@ def test_no_free_port_is_told_in_the_words_of_qemu(free: int, said: str) -> None
     host.prepare(lambda _: None)
     build(None, None, lambda _: None)  # from that network nothing can be fetched
     few_ports = (*NETWORK, sys.executable, ROOT / "tests/planted/few_ports.py", str(free))
-    refused_by_the_lab(ask("--board", "virt", before=few_ports), f"QEMU does not start: .*; it said: .*{said}")
+    refused_by_the_lab(ask("--board", UNIT, before=few_ports), f"QEMU does not start: .*; it said: .*{said}")

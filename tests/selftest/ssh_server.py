@@ -36,6 +36,8 @@ class Guard(paramiko.ServerInterface):
     def __init__(self, user_key: paramiko.PKey) -> None:
         """Let in who has this key."""
         self._user_key = user_key
+        self.shell = ["sh"]
+        """What commands are given to, as the user's login shell."""
         self.refuses_commands = False
         self.answers = threading.Event()
         """While it is not set, a request for a command is not answered."""
@@ -63,7 +65,8 @@ class Guard(paramiko.ServerInterface):
             return False
         pipe = subprocess.PIPE
         # Output and errors come through two pipes, as they do from sshd and dropbear.
-        process = subprocess.Popen(["sh", "-c", command], stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
+        words: list[str | bytes] = [*self.shell, "-c", command]
+        process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
         self._processes.append(process)
         serving = threading.Thread(target=_serve, args=(channel, process), daemon=True)
         self._threads.append(serving)

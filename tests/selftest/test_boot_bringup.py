@@ -2,26 +2,33 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from console_player import Player, UBootPlayer, linux, on_pty
+from console_player import LINUX, Player, UBootPlayer, linux, on_pty
 from ssh_server import make_key_file
 
+from fixtures.boot import mains as mains_of
 from fixtures.boot.bringup import bring_up
 from fixtures.boot.image import Image
 from fixtures.lab.board import Board, load_board
 from fixtures.lab.labfile import Command, Network, Tftp, Unit
 from fixtures.lab.labfile import Console as ConsolePlace
 from fixtures.link.console import Console
-from fixtures.outcome import LabError, UsageError
+from fixtures.outcome import LabError, ProductError, UsageError
 from fixtures.power.switch import switch_of
 
 BOARD = load_board("virt", Path(__file__).parents[2] / "boards")
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIkQfYHZFv/6rYDM8ogk2l1QZr6GvEjFnfJSQvzJwvwO"
+
+
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The simulated unit would answer at once."""
+    monkeypatch.setattr(mains_of, "ANSWER_SECONDS", 0.3)
 
 
 @dataclass
@@ -37,7 +44,7 @@ class Bench:
         """Bring the unit up; returns the facts."""
         facts: dict[str, str | float] = {}
         assert self.unit.power
-        switch = switch_of(self.unit.power)
+        switch = switch_of(self.unit.power, self.unit.id)
         with Console(self.line.url, 115200, self.folder / "console.log") as console:
             bring_up(unit or self.unit, board, self.image(), switch, console, facts.__setitem__)
         return facts
@@ -52,20 +59,20 @@ class Bench:
 
 
 @contextmanager
-def on_the_bench(folder: Path, *, on: str = "true") -> Iterator[Bench]:
-    """A unit whose power-on runs `on` too."""
+def on_the_bench(folder: Path, *, on: str = "true", kernel: Callable[[Player], None] = linux) -> Iterator[Bench]:
+    """A unit whose power-on runs `on` too, and whose `booti` starts `kernel`."""
     for name in ("kernel", "initrd"):
         (folder / name).write_text(name)
     (folder / "tftp").mkdir()
     mains = folder / "mains"
     mains.touch()
     with on_pty() as line:
-        board = UBootPlayer(line, linux=linux)
+        board = UBootPlayer(line, linux=kernel)
         unit = Unit(
             name="bench-1",
             board="virt",
             console=ConsolePlace(url=line.url),
-            power=Command(on=f"echo on >> {mains}; {on}", off=f"echo off >> {mains}"),
+            power=Command(on=f"echo on >> {mains}; {on}", off=f"echo off >> {mains}", settle=0.05),
             network=Network(address="127.0.0.1", key_file=make_key_file(folder / "key"), host_key=HOST_KEY),
             tftp=Tftp(server="10.0.2.2", folder=folder / "tftp"),
         )
@@ -76,7 +83,7 @@ def on_the_bench(folder: Path, *, on: str = "true") -> Iterator[Bench]:
                 if mains.read_text().endswith("on\n"):
                     board.start()
                     return
-                time.sleep(0.01)
+                line.heard(0.01)  # and nobody takes it: what is typed to a board without power is lost
 
         waiting = threading.Thread(target=wait_for_power, daemon=True)
         waiting.start()
@@ -105,6 +112,16 @@ def test_from_power_on_to_a_login(tmp_path: Path) -> None:
     assert len(times) == 3
     assert times == sorted(times)
     assert 0 < seconds["seconds of the boot that the harness itself took"] < 1
+
+
+def test_a_kernel_that_panics_is_the_product_at_once(tmp_path: Path) -> None:
+    def panic(line: Player) -> None:
+        line.pour(LINUX[:5000].encode() + b"\r\n[    2.1] Kernel panic - not syncing: no init found\r\n")
+
+    started = time.monotonic()
+    with on_the_bench(tmp_path, kernel=panic) as bench, pytest.raises(ProductError, match=r"^kernel panic, seen on"):
+        bench.bring_up()
+    assert time.monotonic() - started < 10, "it waited for a login"
 
 
 def test_power_that_does_not_switch_is_the_lab(tmp_path: Path) -> None:

@@ -43,6 +43,13 @@ throughput:
     bounds:
       16: {floor: 1.0e+5, ceiling: 4.0e+7}
       16384: {floor: 0, ceiling: 4.0e+7}
+    calibrated: today, on this unit
+flash:
+  nor:
+    at: u-boot
+    image: kernel
+    write: ["sf write {kernel}"]
+    read_back: [sf read, crc32]
 """
 
 
@@ -98,6 +105,9 @@ def test_every_value_of_a_good_file_arrives(folder: Path) -> None:
     assert counter.per_operation == 1.0
     assert board.throughput[0].bounds[16].floor == 1e5
     assert board.throughput[0].bounds[16384].floor == 0
+    assert (board.throughput[0].calibrated, board.throughput[0].uncalibrated) == ("today, on this unit", None)
+    assert board.flash["nor"].read_back == ("sf read", "crc32")
+    assert not board.flash["nor"].restarts
 
 
 def test_the_layers_are_all_that_need_no_af_alg_unless_the_file_says_otherwise(folder: Path) -> None:
@@ -205,6 +215,22 @@ WRONG = [
     ),
     ("floor: 1.0e+5, ", "", "32: throughput[0].bounds.16.floor: missing; expected a number"),
     ("floor: 1.0e+5", "floor: -1", "32: throughput[0].bounds.16.floor: found the number -1; expected 0 or more bytes"),
+    ("    calibrated", "    uncalibrate", "34: throughput[0].uncalibrate: unknown key; known here: algorithm,"),
+    (
+        "    calibrated: today, on this unit\n",
+        "",
+        "29: throughput[0]: found neither calibrated nor uncalibrated; expected one of them: `calibrated: ` when, on",
+    ),
+    (
+        "    calibrated: today",
+        "    uncalibrated: a guess\n    calibrated: today",
+        "29: throughput[0]: found both calibrated and uncalibrated; expected one of them",
+    ),
+    ("calibrated: today, on this unit", "calibrated: ''", '34: throughput[0].calibrated: found ""; expected text that'),
+    ("calibrated: today, on this unit", "calibrated: true", "34: throughput[0].calibrated: found true; expected text"),
+    ("at: u-boot", "at: grub", '37: flash.nor.at: found "grub"; expected u-boot or linux'),
+    ("    read_back: [sf read, crc32]\n", "", "36: flash.nor.read_back: missing; expected a list"),
+    ("[sf read, crc32]", "[]", "40: flash.nor.read_back: found an empty list; expected at least one command"),
     (
         "  timeout: 30",
         "  timeout: 30\n  timeout: 31",

@@ -1,12 +1,26 @@
 """Lab files: what is right is read, every mistake is told with its line, and no secret gets in or out."""
 
+import re
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from fixtures.lab.labfile import Command, Console, Lab, Network, Qmp, Tftp, Unit, example, load_lab, select
+from fixtures.lab.labfile import (
+    Command,
+    Console,
+    Lab,
+    Manual,
+    Network,
+    Pdudaemon,
+    Qmp,
+    Tftp,
+    Unit,
+    example,
+    load_lab,
+    select,
+)
 from fixtures.lab.lease import take_any
 from fixtures.outcome import UsageError
 
@@ -38,6 +52,15 @@ units:
     power: {{kind: qmp, path: /run/qmp}}
     network: {{address: 10.0.0.3, key_file: ~/.ssh/key, host_key: "{HOST_KEY}"}}
 """
+COMMAND = """power:
+      kind: command
+      on: outlet 1 on
+      off: outlet 1 off"""
+
+
+def pdudaemon(url: str = "http://pdu:16421", hostname: str = "rack-1", port: str = "3") -> str:
+    """Power by pdudaemon, as a lab file has it."""
+    return f"power: {{kind: pdudaemon, url: '{url}', hostname: {hostname}, port: {port}}}"
 
 
 @pytest.fixture
@@ -105,11 +128,34 @@ WRONG = [
     ("/dev/ttyUSB0", "'telnet://host:23'", '4: units[0].console.url: found "telnet://host:23"; expected'),
     ("/dev/ttyUSB0", "'socket://me:hunter2@h:1'", '4: units[0].console.url: found "socket://...@h:1"; expected'),
     ("/dev/ttyUSB0}", "/dev/ttyUSB0, baud: 0}", "4: units[0].console.baud: found the number 0; expected more than 0"),
-    ("kind: command", "kind: magic", '6: units[0].power.kind: found "magic"; expected qmp or command'),
-    ("      kind: command\n", "", "5: units[0].power.kind: missing; expected qmp or command"),
+    (
+        "kind: command",
+        "kind: magic",
+        '6: units[0].power.kind: found "magic"; expected qmp, command, pdudaemon or manual',
+    ),
+    ("      kind: command\n", "", "5: units[0].power.kind: missing; expected qmp, command, pdudaemon or manual"),
+    ("kind: command", "settle: 0\n      kind: command", "6: units[0].power.settle: found the number 0; expected more"),
+    (
+        COMMAND,
+        pdudaemon(url="pdu:16421"),
+        '5: units[0].power.url: found "pdu:16421"; expected the address of pdudaemon',
+    ),
+    (COMMAND, pdudaemon(url="ftp://pdu"), '5: units[0].power.url: found "ftp://pdu"; expected the address of'),
+    (COMMAND, pdudaemon(url="http://pdu/power"), '5: units[0].power.url: found "http://pdu/power"; expected the'),
+    (COMMAND, pdudaemon(url="http://me:hunter2@pdu"), '5: units[0].power.url: found "http://...@pdu"; expected the'),
+    (COMMAND, pdudaemon(url="http://pdu:0"), '5: units[0].power.url: found "http://pdu:0"; expected the address'),
+    (COMMAND, pdudaemon(port="-1"), "5: units[0].power.port: found the number -1; expected the number of an outlet"),
+    (COMMAND, pdudaemon(port="three"), '5: units[0].power.port: found "three"; expected a whole number'),
+    (COMMAND, pdudaemon(hostname="''"), '5: units[0].power.hostname: found ""; expected one word'),
+    (COMMAND, "power: {kind: pdudaemon}", "5: units[0].power.url: missing; expected text"),
+    (COMMAND, "power: {kind: manual, on: x}", "5: units[0].power.on: unknown key; known here: kind, settle"),
     ("kind: command", "kind: qmp", "5: units[0].power.path: missing; expected a path"),
     ("kind: command", "kind: qmp", "7: units[0].power.on: unknown key; known here: kind, path"),
-    ("      on: outlet 1 on", "      command: 1", "7: units[0].power.command: unknown key; known here: kind, on, off"),
+    (
+        "      on: outlet 1 on",
+        "      command: 1",
+        "7: units[0].power.command: unknown key; known here: kind, on, off, ",
+    ),
     ("on: outlet 1 on", "on: ''", '7: units[0].power.on: found ""; expected text that is not empty'),
     ("port: 2222", "port: 65536", "11: units[0].network.port: found the number 65536; expected a port from 1 to 65535"),
     ("port: 2222", "port: 0", "11: units[0].network.port: found the number 0; expected a port from 1 to 65535"),
@@ -305,6 +351,25 @@ def test_the_example_is_held_to_the_same_schema() -> None:
     assert mistakes_in(example("x").replace("baud", "bauds"))[0].startswith(
         "lab.yaml:7: units[0].console.bauds: unknown key"
     )
+
+
+@pytest.mark.usefixtures("home")
+def test_the_other_kinds_of_power_that_the_example_shows_load_too() -> None:
+    """As they are when the lines of the first kind are taken out and the comment signs of another."""
+    text = example("x")
+    kinds = {}
+    for kind in ("pdudaemon", "manual"):
+        lines = [line for line in text.splitlines() if not re.match(r"    power:|      (kind|on|off|settle):", line)]
+        start = next(number for number, line in enumerate(lines) if f"kind: {kind}" in line)
+        start -= kind == "pdudaemon"
+        for number in range(start, len(lines)):
+            if not lines[number].startswith("    # ") or (number > start and "# power" in lines[number]):
+                break
+            lines[number] = lines[number].replace("# ", "", 1)
+        Path("lab.yaml").write_text("\n".join(lines))
+        kinds[kind] = load_lab(Path("lab.yaml")).units[0].power
+    assert kinds["pdudaemon"] == Pdudaemon(url="http://192.168.1.2:16421", hostname="rack-1", port=3)
+    assert kinds["manual"] == Manual(settle=3.0)
 
 
 @pytest.mark.usefixtures("home")

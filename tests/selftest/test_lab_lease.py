@@ -1,6 +1,7 @@
 """Leases, with real processes and real signals."""
 
 import json
+import math
 import multiprocessing
 import os
 import pwd
@@ -10,6 +11,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -349,3 +351,115 @@ def test_the_shared_folder_does_not_depend_on_the_environment(monkeypatch: pytes
         assert file.exists()
     file.unlink()
     assert not list(tmp_path.iterdir())
+
+
+# Waits for one of the units, says whom for, and that it has one; argv: folder, seconds, units.
+WAIT = (
+    "import sys; from pathlib import Path\n"
+    "from fixtures.lab.lease import take_any; from fixtures.outcome import LabError\n"
+    "def tell(text): print(text.replace(chr(10), ' & '), flush=True)\n"
+    "try:\n"
+    "    held = take_any(sys.argv[3:], Path(sys.argv[1]), wait=float(sys.argv[2]), tell=tell)\n"
+    "    tell('has ' + held.unit_id); sys.stdin.read()\n"
+    "except LabError as error: tell('LabError: ' + str(error))\n"
+)
+
+
+@contextmanager
+def waiter(folder: Path, seconds: float, *units: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that runs the script above."""
+    command = [sys.executable, "-c", WAIT, str(folder), str(seconds), *units]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_who_waits_is_told_whom_for_and_gets_the_unit_when_its_holder_dies(folder: Path, end: signal.Signals) -> None:
+    with holder(HOLD, folder) as other:
+        assert said(other) == "held"
+        with waiter(folder, math.inf, "virt/0") as waiting:
+            told = said(waiting)
+            found = re.fullmatch(
+                r"waiting, for 0 s now: unit virt/0 is held by (\S+), process (\d+), since (\S+)", told
+            )
+            assert found, told
+            assert (found[1], found[2]) == (USER, str(other.pid))
+            assert abs((datetime.now(UTC) - datetime.fromisoformat(found[3])).total_seconds()) < 30
+            other.send_signal(end)
+            killed = time.monotonic()
+            assert said(waiting) == "has virt/0"
+            assert time.monotonic() - killed < 2
+            assert refusal(folder).startswith(f"unit virt/0 is held by {USER}, process {waiting.pid}, since ")
+
+
+def test_a_wait_has_its_end_and_says_so(folder: Path) -> None:
+    with take("virt/0", folder):
+        started = time.monotonic()
+        with pytest.raises(LabError, match=r"^unit virt/0 is held by .*; waited 0.6 s for it to end$"):
+            take_any(["virt/0"], folder, wait=0.6)
+        assert 0.6 <= time.monotonic() - started < 5
+
+
+def test_the_first_of_several_that_becomes_free_is_taken(folder: Path) -> None:
+    with holder(HOLD, folder, "a/1") as first, holder(HOLD, folder, "a/2") as second:
+        assert said(first) == said(second) == "held"
+        with waiter(folder, 60, "a/1", "a/2") as waiting:
+            told = said(waiting)
+            assert re.fullmatch(r"waiting, for 0 s now of 60: unit a/1 is held .* & unit a/2 is held by .*", told)
+            second.kill()
+            assert said(waiting) == "has a/2"
+
+
+def test_who_waits_is_told_of_a_new_holder_and_reminded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The holder's note changes while the unit stays held, as when another run was quicker to take it."""
+    monkeypatch.setattr(lease, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(lease, "REMIND_SECONDS", 0.3)
+    told: list[str] = []
+    with take("virt/0", folder):
+        (file,) = folder.iterdir()
+
+        def tell(text: str) -> None:
+            told.append(text)
+            file.write_text('{"user": "alice", "pid": 1, "since": "today"}')
+
+        with pytest.raises(LabError):
+            take_any(["virt/0"], folder, wait=0.5, tell=tell)
+    assert len(told) == 3
+    assert USER in told[0]
+    assert told[1].endswith("unit virt/0 is held by alice, process 1, since today")
+    assert told[2] == told[1]
+
+
+def test_a_free_unit_is_taken_without_a_word(folder: Path) -> None:
+    told: list[str] = []
+    take_any(["virt/0"], folder, wait=math.inf, tell=told.append).release()
+    assert told == []
+
+
+def test_a_folder_that_is_not_usable_is_not_waited_for(folder: Path) -> None:
+    folder.write_text("no folder")
+    with pytest.raises(LabError, match="Not a directory"):
+        take_any(["virt/0"], folder, wait=math.inf)
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("--wait=soon", "argument --wait: found 'soon'; expected a number of seconds, or nothing"),
+        ("--wait=-1", "argument --wait: found '-1'; expected"),
+        ("--wait=inf", "argument --wait: found 'inf'; expected"),
+    ],
+)
+def test_a_wait_that_is_no_time_is_a_usage_error(option: str, told: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--board", "virt", option],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 4
+    assert told in done.stderr

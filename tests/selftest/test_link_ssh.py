@@ -1,6 +1,7 @@
 """Does the shell over SSH keep the shell's contract, against a real server, over a wire that can be cut?"""
 
 import os
+import shutil
 import socket
 import stat
 import threading
@@ -96,6 +97,18 @@ def test_output_and_status_come_back(shell: SshShell, command: str, output: str 
 def test_output_and_errors_come_in_the_order_they_were_written(shell: SshShell) -> None:
     result = shell.run("for i in 1 2 3 4 5 6 7 8 9; do echo out $i; echo error $i >&2; done")
     assert result.text == "".join(f"out {i}\nerror {i}\n" for i in range(1, 10))
+
+
+@pytest.mark.parametrize("program", ["dash", "bash", "busybox sh"])
+def test_a_command_that_a_signal_ends_has_a_status_whatever_the_shell(
+    server: SshServer, fragile: SshShell, program: str
+) -> None:
+    """Some shells replace themselves by the last command that they are given, and are then what the signal ends."""
+    words = program.split()
+    if not shutil.which(words[0]):
+        pytest.skip(f"{words[0]} is not installed")
+    server.guard.shell = words
+    assert fragile.run("sh -c 'kill -9 $$'").status == 137
 
 
 def test_a_shell_that_a_signal_ends_is_the_product_and_the_connection_goes_on(shell: SshShell) -> None:

@@ -370,7 +370,7 @@ def test_key_sizes_that_disagree_stand_apart() -> None:
     ):
         assert line in text.splitlines()
     assert "- tests/test_answers.py::test_known_answers[engine-AES-192-CBC-VarKey-encrypt]:\n  3 of 128" in text
-    assert "  and 2 more in the report" in text
+    assert "  and 3 more in the report" in text
     assert text.endswith("OUTCOME  bad, exit status 1\n")
 
 

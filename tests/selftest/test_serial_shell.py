@@ -233,7 +233,21 @@ def test_a_board_that_lacks_a_program_is_told(tmp_path: Path) -> None:
 def test_openssl_serves_where_there_is_no_base64(tmp_path: Path) -> None:
     folder = tmp_path / "bin"
     folder.mkdir()
-    for program in ("mkdir", "cat", "rm", "gzip", "sed", "sh", "sha256sum", "openssl", "wc", "mv", "dd", "tail", "chmod"):
+    for program in (
+        "mkdir",
+        "cat",
+        "rm",
+        "gzip",
+        "sed",
+        "sh",
+        "sha256sum",
+        "openssl",
+        "wc",
+        "mv",
+        "dd",
+        "tail",
+        "chmod",
+    ):
         (folder / program).symlink_to(str(shutil.which(program)))
     with logged_in(tmp_path) as (_, console):
         console.type_line(f"PATH={folder}")

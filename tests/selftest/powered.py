@@ -1,0 +1,69 @@
+"""A simulated unit for tests of power: a console as a TCP server, and a file in the place of its mains.
+
+As a program: `powered.py FILE [SILENT]` prints its port, and plays a board as long as FILE holds "on": a boot on
+power-on, an answer to any key afterwards. SILENT: it says nothing, like a board that hangs, or another's console.
+"""
+
+import contextlib
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+BOOT = b"\r\nU-Boot 2023.04\r\nHit any key to stop autoboot:  3 "
+NOISE = b"\x00\xff\x00\r\n"
+"""What a line without power delivers as its voltage falls."""
+
+
+def play(mains: Path, silent: bool) -> None:
+    """Serve the console until standard input ends."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        print(server.getsockname()[1], flush=True)  # noqa: T201
+        console, _ = server.accept()
+        had_power = powered(mains)
+        while not select.select([sys.stdin], [], [], 0)[0]:
+            has_power = powered(mains)
+            if has_power != had_power and not silent:
+                console.sendall(BOOT if has_power else NOISE)
+            had_power = has_power
+            if select.select([console], [], [], 0.01)[0]:
+                keys = console.recv(100)
+                if not keys:
+                    return
+                if has_power and not silent:
+                    console.sendall(b"<INTERRUPT>\r\n=> ")
+
+
+def powered(mains: Path) -> bool:
+    """Whether the mains are on."""
+    with contextlib.suppress(FileNotFoundError):
+        return mains.read_text().strip() == "on"
+    return False
+
+
+@contextmanager
+def unit(mains: Path, *, silent: bool = False) -> Iterator[str]:
+    """A unit on these mains, in a process of its own; gives the URL of its console."""
+    command = [sys.executable, __file__, str(mains), *(["silent"] if silent else [])]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            yield f"socket://127.0.0.1:{process.stdout.readline().strip()}"
+        finally:
+            process.kill()
+
+
+def wait_for(mains: Path, content: str, seconds: float = 5.0) -> None:
+    """Wait until the file holds this."""
+    deadline = time.monotonic() + seconds
+    while mains.read_text().strip() != content:
+        assert time.monotonic() < deadline, f"{mains}: {mains.read_text()!r}; expected {content!r}"
+        time.sleep(0.01)
+
+
+if __name__ == "__main__":
+    play(Path(sys.argv[1]), len(sys.argv) > 2)

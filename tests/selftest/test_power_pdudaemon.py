@@ -1,0 +1,155 @@
+"""Power by the real pdudaemon, over HTTP, with its driver for local commands behind it."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import powered
+import pytest
+
+from fixtures.boot import mains
+from fixtures.lab.labfile import Pdudaemon
+from fixtures.link.console import Console
+from fixtures.outcome import LabError
+from fixtures.power.switch import Switch, switch_of
+
+DAEMON = shutil.which("pdudaemon", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+NEEDS_DAEMON = pytest.mark.skipif(
+    not DAEMON,
+    reason="no pdudaemon here: pip install --no-deps -r tests/selftest/requirements-pdudaemon.txt",
+)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the outlets of the PDU are: a file each."""
+    return tmp_path_factory.mktemp("outlets")
+
+
+@pytest.fixture(scope="module")
+def daemon(folder: Path) -> Iterator[str]:
+    """A pdudaemon with two PDUs: `rack-1` switches, `broken` says that it does. Gives its URL."""
+    port = free_port()
+    configuration = {
+        "daemon": {"hostname": "127.0.0.1", "port": port, "listener": "http", "logging_level": "DEBUG"},
+        "pdus": {
+            "rack-1": {
+                "driver": "localcmdline",
+                "cmd_on": f"echo on >{folder}/%s",
+                "cmd_off": f"echo off >{folder}/%s",
+            },
+            "broken": {"driver": "localcmdline", "cmd_on": "false %s", "cmd_off": "false %s"},
+            # A driver that raises: there is no such device.
+            "absent": {"driver": "ubus", "retries": 1, "retrydelay": 0},
+        },
+    }
+    file = folder / "pdudaemon.conf"
+    file.write_text(json.dumps(configuration))
+    log = (folder / "log").open("w")
+    assert DAEMON
+    with log, subprocess.Popen([DAEMON, "--conf", str(file)], stdout=log, stderr=subprocess.STDOUT) as process:
+        try:
+            await_server(port, process)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def await_server(port: int, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            assert process.poll() is None, "pdudaemon ended"
+            assert time.monotonic() < deadline, "pdudaemon did not listen within 30 s"
+            time.sleep(0.05)
+        else:
+            return
+
+
+def outlet(url: str, hostname: str = "rack-1", port: int = 3, settle: float = 0.2) -> Switch:
+    return switch_of(Pdudaemon(url=url, hostname=hostname, port=port, settle=settle), "ls1046a/bench-1")
+
+
+@NEEDS_DAEMON
+def test_the_outlet_that_is_named_is_switched(daemon: str, folder: Path) -> None:
+    outlet(daemon).on()
+    powered.wait_for(folder / "3", "on")
+    outlet(f"{daemon}/", port=4).on()
+    outlet(daemon).off()
+    powered.wait_for(folder / "3", "off")
+    powered.wait_for(folder / "4", "on")
+
+
+@NEEDS_DAEMON
+def test_a_pdu_that_the_daemon_does_not_know_is_refused(daemon: str) -> None:
+    with pytest.raises(LabError) as caught:
+        outlet(daemon, hostname="rack2&port=9").on()
+    assert str(caught.value) == (
+        f"power: pdudaemon says 500 to {daemon}/power/control/on?hostname=rack2%26port%3D9&port=3: Invalid request;"
+        " expected 200: does its configuration have the PDU rack2&port=9, and does that answer? Its log says more"
+    )
+
+
+@NEEDS_DAEMON
+def test_a_pdu_that_does_not_answer_is_told(daemon: str) -> None:
+    with pytest.raises(LabError, match=r"pdudaemon says 500 .*hostname=absent"):
+        outlet(daemon, hostname="absent").off()
+
+
+@NEEDS_DAEMON
+def test_a_switch_that_says_so_and_does_not_is_noticed_on_the_console(
+    daemon: str, folder: Path, tmp_path: Path
+) -> None:
+    """The daemon answers 200 although the command failed: only the console tells."""
+    line = folder / "3"
+    line.write_text("on")
+    with powered.unit(line) as url, Console(url, 115200, tmp_path / "log") as console:
+        with pytest.raises(LabError, match="the switch does not switch"):
+            mains.off(outlet(daemon, "broken"), console, "bench-1")
+        mains.off(outlet(daemon), console, "bench-1")
+        with pytest.raises(LabError, match="was switched on and printed nothing"):
+            mains.on(outlet(daemon, "broken"), console, "bench-1", 0.3)
+        mains.on(outlet(daemon), console, "bench-1", 5)
+
+
+def test_a_daemon_that_is_not_there_is_told() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(LabError) as caught:
+        outlet(url).on()
+    told = str(caught.value)
+    assert told.startswith(f"power: pdudaemon does not answer at {url}: ")
+    assert "Connection refused" in told
+    assert told.endswith("does it run there, with listener http?")
+
+
+def test_what_speaks_no_http_is_told() -> None:
+    """As pdudaemon with its old listener `tcp` does not."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with subprocess.Popen(
+            [sys.executable, "-c", f"import socket; s = socket.socket(fileno={server.fileno()}); c, _ = s.accept();"
+             " c.recv(1000); c.sendall(b'nack\\n'); c.close()"],
+            pass_fds=[server.fileno()],
+        ), pytest.raises(LabError, match=r"does not answer at .*: nack; .*with listener http"):  # fmt: skip
+            outlet(url).on()
+
+
+@pytest.mark.usefixtures("monkeypatch")
+def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://203.0.113.1:1")
+    with pytest.raises(LabError, match="Connection refused"):
+        outlet(f"http://127.0.0.1:{free_port()}").on()
