@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from gaterun import Gate, Run, clean
+from gaterun import UNIT, Gate, Run, clean
 
 AT = "test_aes.py::test_known_answers[openssl-AES-128-CTR-SP800-38A-encrypt]"
 
@@ -18,7 +18,7 @@ def in_trouble(unit: str) -> Run:
         return gate.end()
 
 
-@pytest.mark.parametrize("unit", ["virt/0", "virt/serial"])
+@pytest.mark.parametrize("unit", [UNIT, "virt/serial"])
 def test_a_kernel_that_crashes_is_the_failure_of_the_test_that_ran(unit: str) -> None:
     run = in_trouble(unit)
     assert run.status == 1, run.text
@@ -37,7 +37,7 @@ def test_a_kernel_that_crashes_is_the_failure_of_the_test_that_ran(unit: str) ->
 
 
 def test_a_machine_that_stands_still_is_a_silent_hang() -> None:
-    with clean() as place, Gate(place, "--board", "virt", "-v", "tests/test_boot.py", "tests/test_stack.py") as gate:
+    with clean() as place, Gate(place, "--board", UNIT, "-v", "tests/test_boot.py", "tests/test_stack.py") as gate:
         gate.await_text("test_a_command_runs_on_the_board PASSED")
         qemu = gate.qemu()
         os.kill(qemu, signal.SIGSTOP)
