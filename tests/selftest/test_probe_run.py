@@ -60,14 +60,17 @@ SHA512 = group("SHA512-LongMsg")
 @pytest.fixture(scope="session")
 def program(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The probe for this machine."""
-    return build(MACHINE, "glibc", tmp_path_factory.mktemp("probe")).read_bytes()
+    return build(MACHINE, "glibc", tmp_path_factory.getbasetemp() / "probe").read_bytes()
 
 
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The test engine for this machine, with libcrypto's symbols left to whoever loads it."""
-    folder = tmp_path_factory.mktemp("engine")
+    folder = tmp_path_factory.getbasetemp() / "engine"  # one for all files that ask for it
+    folder.mkdir(exist_ok=True)
     made = folder / "hiltest.so"
+    if made.exists():
+        return made
     flags = ("-target", f"{MACHINE}-linux-gnu.2.28", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror")
     environment = os.environ | {"ZIG_LOCAL_CACHE_DIR": str(folder), "ZIG_GLOBAL_CACHE_DIR": str(folder)}
     source = Path(__file__).with_name("probe_engine.c")
