@@ -59,11 +59,11 @@ def asked(board: Board, *plan: tuple[Layer, VectorGroup]) -> list[str]:
     return came
 
 
-def test_groups_of_a_layer_go_in_one_trip() -> None:
+def test_groups_that_follow_each_other_at_a_layer_go_in_one_trip() -> None:
     board = Board()
     plan: list[tuple[Layer, VectorGroup]] = [("engine", A), ("engine", B), ("afalg", A), ("engine", C), ("afalg", B)]
     assert asked(board, *plan) == ["A", "B", "A", "C", "B"]
-    assert board.trips == [("engine", "ABC"), ("afalg", "AB")]
+    assert board.trips == [("engine", "AB"), ("afalg", "A"), ("engine", "C"), ("afalg", "B")]
 
 
 def test_a_load_is_not_exceeded_but_by_one_group_alone() -> None:
