@@ -85,7 +85,9 @@ def test_a_command_over_ssh_against_paramiko_on_the_same_connection(
 def test_a_command_over_ssh_against_paramiko_on_a_connection_of_its_own(
     shell: Shell, leased: tuple[Unit, Image], demand: Callable[[Pair, float], None]
 ) -> None:
-    with _client(leased[0].network) as client:
+    network = leased[0].network
+    assert network
+    with _client(network) as client:
         demand(_commands("a command; or bare paramiko, its own connection", shell, client), 1 / 1.2)
 
 
