@@ -1,7 +1,9 @@
 """Are the answers about cryptodev's interface understood, and judged as the table says?"""
 
+import os
 import platform
 import re
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,7 +15,7 @@ from localshell import LocalShell
 from fixtures.lab.board import load_board
 from fixtures.outcome import LabError, ProductError, UsageError
 from fixtures.probe.build import SOURCES, build
-from fixtures.probe.interface import PATIENCE, Row, Seen, ask, choose, read, runs_here, wrong
+from fixtures.probe.interface import Row, Seen, ask, by_driver, choose, read, runs_here, wrong
 from fixtures.probe.interface_table import table
 
 DATA = Path(__file__).parent / "data/probe"
@@ -86,7 +88,7 @@ def test_a_fact_too_few_is_noticed() -> None:
     [
         ("died", 11, "ended by SIGSEGV after: "),
         ("died", 99, "ended by signal 99 after: "),
-        ("late", 0, f"no answer within {PATIENCE} s, after: "),
+        ("late", 0, "no answer in time, after: "),
         ("stuck", 0, "not even SIGKILL ends the call"),
     ],
 )
@@ -101,6 +103,32 @@ def test_a_refusal_that_only_a_32_bit_caller_may_get_is_wrong_for_others() -> No
     assert not wrong(ROWS["hash-copy-mid-update"], seen, True)
     assert "not so    copy, to-bytes\n" in wrong(ROWS["hash-copy-mid-update"], seen, False)
     assert "by a 32-bit program" in wrong(ROWS["session-cipher"], seen, True)
+
+
+@pytest.mark.parametrize(
+    ("row", "fact", "value", "may_be"),
+    [
+        ("session-cipher", "bytes", "00", True),
+        ("session-cipher", "encrypt", "EIO", True),
+        ("crypt-15-bytes-EINVAL", "crypt", "0", False),
+        ("crypt-15-bytes-EINVAL", "next", "EIO", True),
+        ("close-frees-sessions", "left", "512", False),
+        ("kill-9-in-mid-operation", "killed", "3", True),
+        ("sessinfo-hash", "hash", "sha1", False),
+    ],
+)
+def test_what_may_be_a_drivers_doing_is_told_apart(row: str, fact: str, value: str, may_be: bool) -> None:
+    seen = answers("native")[row]
+    bad = replace(seen, facts={**seen.facts, fact: value})
+    assert wrong(ROWS[row], bad, False)
+    assert by_driver(ROWS[row], bad, False) == may_be
+
+
+def test_what_only_a_32_bit_caller_lacks_is_cryptodevs_doing() -> None:
+    refused = Seen("done", 0, {"lacks": "11/0:EINVAL"})
+    assert by_driver(ROWS["session-cipher"], refused, False)
+    assert not by_driver(ROWS["session-cipher"], refused, True)
+    assert by_driver(ROWS["session-cipher"], Seen("stuck", 0, {}), False)
 
 
 def test_what_a_row_lacks_is_told_apart_from_wrong_answers() -> None:
@@ -135,9 +163,15 @@ def test_large_requests_go_where_no_accelerator_is_promised() -> None:
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> str:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where things are built; the compiler's own cache too, which takes longest to fill."""
+    return tmp_path_factory.mktemp("probe")
+
+
+@pytest.fixture(scope="module")
+def program(folder: Path) -> str:
     """The probe for this machine."""
-    return str(build(MACHINE, "glibc", tmp_path_factory.mktemp("probe")))
+    return str(build(MACHINE, "glibc", folder))
 
 
 @needs_probe
@@ -153,6 +187,45 @@ def test_the_real_probe_asks_every_row_of_a_device_that_is_not_cryptodevs(progra
     assert given["session-of-nothing-EINVAL"].facts == {"session": "ENOTTY"}
     assert given["session-cipher"].lacks == "11/0:ENOTTY"
     assert [name for name, seen in given.items() if not wrong(ROWS[name], seen, False)] == []
+
+
+IOCTL = """
+#include <stdarg.h>
+#include <stdlib.h>
+#include <unistd.h>
+int ioctl(int fd, unsigned long request, ...)
+{
+    (void)fd;
+    return getenv("HANG") ? pause() : (abort(), (int)request);
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def another_ioctl(folder: Path) -> str:
+    """A library whose ioctl() never returns, or aborts the program."""
+    (folder / "ioctl.c").write_text(IOCTL)
+    target = ("-target", f"{MACHINE}-linux-gnu.2.28", "-shared", "-fPIC", "-O2", "-s")
+    zig = folder / "zig"
+    environment = os.environ | {"ZIG_LOCAL_CACHE_DIR": f"{zig}/local", "ZIG_GLOBAL_CACHE_DIR": f"{zig}/global"}
+    command = (sys.executable, "-m", "ziglang", "cc", *target, str(folder / "ioctl.c"), "-o", str(folder / "ioctl.so"))
+    subprocess.run(command, check=True, env=environment, timeout=120)
+    return str(folder / "ioctl.so")
+
+
+@needs_probe
+def test_a_row_whose_call_never_returns_is_ended_and_the_last(program: str, another_ioctl: str) -> None:
+    shell = LocalShell(environment={"LD_PRELOAD": another_ioctl, "HANG": "1"})
+    given = ask(shell, program, "/dev/null", VIRT, patience=1)
+    assert given == {"session-cipher": Seen("late", 0, {})}
+
+
+@needs_probe
+def test_rows_that_die_do_not_take_the_others_with_them(program: str, another_ioctl: str) -> None:
+    given = ask(LocalShell(environment={"LD_PRELOAD": another_ioctl}), program, "/dev/null", VIRT)
+    assert given.keys() == ROWS.keys()
+    assert given["session-cipher"] == Seen("died", 6, {})
+    assert "ended by SIGABRT" in wrong(ROWS["session-cipher"], given["session-cipher"], False)
 
 
 @needs_probe
