@@ -13,8 +13,7 @@ from ssh_server import make_key_file
 
 from fixtures.boot import mains as mains_of
 from fixtures.boot import ways
-from fixtures.boot.bringup import Bench as BringUp
-from fixtures.boot.bringup import bring_up
+from fixtures.boot.bringup import BringUp
 from fixtures.boot.image import Image
 from fixtures.lab.board import Board, load_board
 from fixtures.lab.labfile import Command, Network, Tftp, Unit
@@ -48,8 +47,8 @@ class Bench:
         assert self.unit.power
         switch = switch_of(self.unit.power, self.unit.id)
         with Console(self.line.url, 115200, self.folder / "console.log") as console:
-            bench = BringUp(unit or self.unit, board, self.image(), switch, console, facts.__setitem__)
-            bring_up(bench, ways.first(board))
+            up = BringUp(unit or self.unit, board, self.image(), switch, console, facts.__setitem__)
+            up.run(ways.first(board))
         return facts
 
     def image(self) -> Image:
