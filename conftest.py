@@ -15,7 +15,7 @@ pytest_plugins = [
 ]
 
 TESTS = Path(__file__).parent / "tests"
-QUESTIONS = ("boot", "stack", "symbols", "cryptodev", "aes", "sha", "offload", "speed", "calibrate")
+QUESTIONS = ("boot", "stack", "symbols", "cryptodev", "aes", "sha", "streams", "offload", "speed", "calibrate")
 """The order in which a board is asked: what later questions stand on comes first."""
 
 

@@ -66,6 +66,10 @@ NONE = LAYERS[1:]
 CASES: dict[str, tuple[list[Record], str | None, str]] = {
     "wrong below both ways in, right with another driver": (
         [*answers(CBC, *LAYERS[1:]), *answers(CTR)], "driver", "certain"),
+    "right in one go, wrong in other ways at the engine": (
+        [*answers(CBC), *answers(CBC, "engine", "engine-explicit"), *answers(CTR)], "engine", "likely"),
+    "right in one go, wrong in other ways from cryptodev up": (
+        [*answers(CBC), *answers(CBC, *LAYERS[1:4]), *answers(CBC)], "cryptodev", "certain"),
     "wrong below both ways in, nothing to compare": (answers(CBC, *LAYERS[1:]), "driver", "likely"),
     "wrong from cryptodev up, right beside it": (answers(CBC, *LAYERS[1:4]), "cryptodev", "certain"),
     "wrong at cryptodev, right with another driver": (

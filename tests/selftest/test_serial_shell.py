@@ -14,6 +14,7 @@ from fixtures.boot import linux
 from fixtures.link import paced, serial_shell
 from fixtures.link.console import Console
 from fixtures.link.serial_shell import SerialShell
+from fixtures.link.serial_wire import sum_of
 from fixtures.outcome import LabError, ProductError
 
 RANDOM = random.Random(1).randbytes(12000)
@@ -78,6 +79,17 @@ def test_any_byte_comes_through(shell: SerialShell) -> None:
     assert "é [ 1.000000] <hil:0:end=0:end>" in shell.run(text).text
     everything = bytes(range(256))
     assert shell.run("cat", stdin=everything).output == everything
+
+
+def test_input_that_is_on_the_board_does_not_travel_again(shell: SerialShell, monkeypatch: pytest.MonkeyPatch) -> None:
+    others = random.Random(2).randbytes(12000)
+    monkeypatch.setattr(serial_shell, "KEPT", 20000)
+    carried = []
+    for data in (RANDOM, RANDOM, others, RANDOM):  # the third has no room beside the first
+        before = shell.traffic.carried
+        assert shell.run("sha256sum", stdin=data).text.startswith(sum_of(data))
+        carried.append(shell.traffic.carried - before)
+    assert carried == [12000, 0, 12000, 12000]
 
 
 def test_output_that_looks_like_kernel_messages_comes_back_whole_and_is_no_alarm(shell: SerialShell) -> None:
