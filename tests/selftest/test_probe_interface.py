@@ -15,7 +15,7 @@ from localshell import LocalShell
 from fixtures.lab.board import load_board
 from fixtures.outcome import LabError, ProductError, UsageError
 from fixtures.probe.build import SOURCES, build
-from fixtures.probe.interface import Row, Seen, ask, by_driver, choose, read, runs_here, wrong
+from fixtures.probe.interface import Row, Seen, ask, by_driver, choose, is_promised, read, runs_here, wrong
 from fixtures.probe.interface_table import table
 
 DATA = Path(__file__).parent / "data/probe"
@@ -134,6 +134,23 @@ def test_what_only_a_32_bit_caller_lacks_is_cryptodevs_doing() -> None:
 def test_what_a_row_lacks_is_told_apart_from_wrong_answers() -> None:
     assert read(["row crypt-1MiB done 0 lacks=cipher", "end 1"])["crypt-1MiB"].lacks == "cipher"
     assert not answers("native")["crypt-1MiB"].lacks
+
+
+@pytest.mark.parametrize(
+    ("lacks", "promised"),
+    [
+        ("11/0:EINVAL", True),
+        ("0/104:ENOENT", True),
+        ("11/104:EINVAL", True),
+        ("21/0:ENOENT", False),
+        ("11/14:ENOENT", False),
+        ("50/0:ENOENT", False),
+        ("11/7:EINVAL", False),
+        ("digest", False),
+    ],
+)
+def test_only_what_the_board_file_lists_must_be_there(lacks: str, promised: bool) -> None:
+    assert is_promised(lacks, ["AES-256-CBC", "SHA256"]) == promised
 
 
 def test_a_row_that_told_nothing_is_understood() -> None:
