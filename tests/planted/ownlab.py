@@ -1,0 +1,83 @@
+"""A lab with one unit: the virtual machine on a bench, behind a lab file and a board file as any real board is."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from gaterun import Gate, Run
+
+from fixtures.virt.build import Built
+from fixtures.virt.qemu import SERVER, Machine, machine
+
+During = tuple[str, Callable[["OwnLab", Gate], None]]
+
+
+class OwnLab:
+    """What the lab file says, to be changed, and the machine behind it."""
+
+    def __init__(self, folder: Path, built: Built, made: Machine) -> None:
+        """Write down what is true of the machine."""
+        self.folder, self.built, self.made = folder, built, made
+        self.tftp, self.image = folder / "tftp", folder / "release"
+        self.image.mkdir()
+        (self.image / "kernel").symlink_to(built.kernel)
+        (self.image / "initrd").symlink_to(built.initrd)
+        (folder / "bench.yaml").write_text("extends: virt\nmade_by: null\n")
+        self.unit: dict[str, Any] = {
+            "name": "one",
+            "board": "bench",
+            "console": {"url": f"socket://127.0.0.1:{made.console_port}"},
+            "power": {"kind": "qmp", "path": str(made.qmp)},
+            "network": {
+                "address": "127.0.0.1",
+                "port": made.ssh_port,
+                "key_file": str(built.folder / "user_key"),
+                "host_key": (built.folder / "host_key.pub").read_text().strip(),
+            },
+            "tftp": {"server": SERVER, "folder": str(self.tftp)},
+        }
+
+    def ask(self, *arguments: str, during: During | None = None, **environment: str) -> Run:
+        """Run the gate against the unit; once it has printed a text, do something."""
+        (self.folder / "lab.yaml").write_text(json.dumps({"units": [self.unit]}))  # JSON is YAML
+        files: list[str | Path] = [
+            "--board",
+            self.folder / "bench.yaml",
+            "--lab",
+            self.folder / "lab.yaml",
+            "--image",
+            self.image,
+        ]
+        place = self.folder / "place"
+        place.mkdir(exist_ok=True)
+        with Gate(place, *files, *arguments, environment=environment) as gate:
+            if during:
+                text, do = during
+                gate.await_text(text)
+                do(self, gate)
+            return gate.end()
+
+    def another_key(self) -> tuple[Path, str]:
+        """The file of a private key that nobody knows, and its public half."""
+        key = Ed25519PrivateKey.generate()
+        path = self.folder / "another_key"
+        path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+        path.chmod(0o600)
+        return path, key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+@contextmanager
+def own_lab(built: Built) -> Iterator[OwnLab]:
+    """A machine, switched off, and a lab file that says where it is."""
+    with tempfile.TemporaryDirectory(prefix="hil-bench-") as name:
+        folder = Path(name)
+        (folder / "tftp").mkdir()
+        with machine(folder, folder / "tftp") as made:
+            yield OwnLab(folder, built, made)
+        shutil.rmtree(folder / "place", ignore_errors=True)
