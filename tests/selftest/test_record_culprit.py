@@ -1,5 +1,7 @@
 """Is the right layer blamed for what was found, and none where it cannot be told?"""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,68 @@ def test_the_layer_to_blame(case: str) -> None:
 )
 def test_what_did_not_load(reason: str, layer: str | None) -> None:
     assert culprit([failed(reason)]).layer == layer
+
+
+RUNS = Path(__file__).parent / "data/culprit"
+"""Lines from the run records of boards that were bad on purpose, named after what was bad."""
+
+
+def of_a_run(name: str) -> list[Record]:
+    """The lines of a real run."""
+    return [json.loads(line) for line in (RUNS / f"{name}.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "confidence", "because"),
+    [
+        ("kernel-no-afalg", "kernel", "certain", "EAFNOSUPPORT"),
+        ("kernel-no-ctr", "kernel", "likely", "/proc/crypto has no ctr(aes)"),
+        ("driver-unbound", "driver", "certain", "virtio_crypto_aes_cbc is not in /proc/crypto"),
+        ("cryptodev-no-hash-copy", "cryptodev", "likely", "CIOCCPHASH failed"),
+        ("cryptodev-few-wrong", None, "unknown", "may be right by luck"),
+    ],
+)
+def test_a_run_that_was(name: str, layer: str | None, confidence: str, because: str) -> None:
+    blame = culprit(of_a_run(name))
+    assert (blame.layer, blame.confidence) == (layer, confidence), blame
+    assert because in "; ".join(blame.because)
+
+
+def changed(name: str, which: Callable[[Record], bool], **new: Any) -> list[Record]:
+    """The lines of a real run, some of them changed."""
+    records = of_a_run(name)
+    assert any(which(record) for record in records)
+    return [{**record, **new} if which(record) else record for record in records]
+
+
+def is_at(layer: str) -> Callable[[Record], bool]:
+    """Vectors at a layer."""
+    return lambda record: record["kind"] == "vectors" and record["layer"] == layer
+
+
+CONTRADICTIONS: dict[str, list[Record]] = {
+    "/proc/crypto has none and the engine gets none, and all below it answers": changed(
+        "kernel-no-ctr", lambda it: is_at("cryptodev")(it) or is_at("afalg")(it), failed=0, driver="ctr(aes-ce)"),
+    "no AF_ALG, and right answers through it": [*of_a_run("kernel-no-afalg"), *answers(CTR)],
+    "the driver is there after all": changed(
+        "driver-unbound", lambda record: record["kind"] == "algorithm", candidates=CANDIDATES[::-1]),
+    "the ioctl fails, and the answers of cryptodev are wrong, too": changed(
+        "cryptodev-no-hash-copy", lambda it: is_at("cryptodev")(it) or is_at("afalg")(it), failed=1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CONTRADICTIONS)
+def test_a_contradiction_planted_in_a_real_run_is_no_certainty(case: str) -> None:
+    blame = culprit(CONTRADICTIONS[case])
+    assert (blame.layer, blame.confidence) == (None, "unknown"), blame
+
+
+def test_a_rule_is_told_from_chance() -> None:
+    """One answer of many, wrong at one layer or at two alike."""
+    few = [{**record, "total": 500, "failed": min(1, record["failed"])} for record in answers(CBC, "engine")]
+    rule = [{**record, "total": 500, "failed": min(1, record["failed"])} for record in answers(CBC, *LAYERS[1:3])]
+    assert culprit([*few, failed()]).layer is None
+    assert culprit([*rule, failed()]).layer == "engine"
 
 
 def test_nobody_is_blamed_where_nothing_failed() -> None:
