@@ -174,6 +174,33 @@ def test_a_rule_is_told_from_chance() -> None:
     assert culprit([*rule, failed()]).layer == "engine"
 
 
+def timed(**milliseconds: float) -> list[Record]:
+    """How long an operation takes at each layer, as a run with a broken floor has it."""
+    times = [
+        {"kind": "pace", "layer": layer.replace("_", "-"), "algorithm": CBC, "seconds": value / 1000}
+        for layer, value in milliseconds.items()
+    ]
+    return [*times, failed("0.046 MB/s is below the floor of 0.1 MB/s: aes-128-cbc at layer engine")]
+
+
+@pytest.mark.parametrize(
+    ("records", "layer"),
+    [
+        (timed(openssl=3.5, engine=353, engine_explicit=351, cryptodev=352, afalg=352), "driver"),  # of a real run
+        (timed(openssl=6.8, engine=366, engine_explicit=367, cryptodev=352, afalg=3.2), "cryptodev"),  # of a real run
+        (timed(openssl=3.5, engine=353, engine_explicit=351, cryptodev=4, afalg=3), "engine"),
+        (timed(openssl=3.5, engine=5, engine_explicit=5, cryptodev=4, afalg=300), "kernel"),
+        (timed(openssl=353, engine=353, engine_explicit=351, cryptodev=352, afalg=352), None),  # the whole board
+        (timed(openssl=3.5, engine=353), None),  # not asked below
+        (timed(openssl=3.5, engine=5, engine_explicit=5, cryptodev=4, afalg=3), None),  # nothing is slow
+        ([*timed(openssl=3.5, engine=353, cryptodev=352, afalg=352)[:-1], failed()], None),  # no bound is broken
+    ],
+)
+def test_who_makes_it_slow(records: list[Record], layer: str | None) -> None:
+    blame = culprit(records)
+    assert (blame.layer, blame.confidence) == (layer, "likely" if layer else "unknown"), blame
+
+
 def test_nobody_is_blamed_where_nothing_failed() -> None:
     blame = culprit([*answers(CBC), *proofs(), promise()])
     assert (blame.layer, blame.because) == (None, ())

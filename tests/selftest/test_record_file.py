@@ -115,6 +115,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "after": 2,
         "proven": True,
     },
+    "pace": {"layer": "afalg", "algorithm": "AES-128-CBC", "driver": "cbc-aes-caam", "block": 16384, "seconds": 0.0003},
     "calibration": {
         "algorithm": "aes-128-cbc",
         "block": 16384,
