@@ -11,9 +11,9 @@ import paramiko
 import pytest
 
 from fixtures.boot.bringup import Fact
-from fixtures.boot.image import Image
+from fixtures.gate.bench import Bench
 from fixtures.lab.board import Board
-from fixtures.lab.labfile import Network, Unit
+from fixtures.lab.labfile import Network
 from fixtures.link.shell import Shell
 from fixtures.link.ssh import SshShell
 from fixtures.outcome import ProductError
@@ -83,9 +83,11 @@ def test_a_command_over_ssh_against_paramiko_on_the_same_connection(
 
 
 def test_a_command_over_ssh_against_paramiko_on_a_connection_of_its_own(
-    shell: Shell, leased: tuple[Unit, Image], demand: Callable[[Pair, float], None]
+    shell: Shell, bench: Bench, demand: Callable[[Pair, float], None]
 ) -> None:
-    with _client(leased[0].network) as client:
+    network = bench.unit.network
+    assert network
+    with _client(network) as client:
         demand(_commands("a command; or bare paramiko, its own connection", shell, client), 1 / 1.2)
 
 

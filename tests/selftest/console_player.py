@@ -116,6 +116,10 @@ class Door:
         self.players.append(Player(end.fileno(), self.url, end.close))
         return self.players[-1]
 
+    def shut(self) -> None:
+        """Answer nobody any more."""
+        self._server.close()
+
 
 @contextmanager
 def on_tcp() -> Iterator[Door]:

@@ -43,6 +43,7 @@ class Bench:
     def bring_up(self, board: Board = BOARD, unit: Unit | None = None) -> dict[str, str | float]:
         """Bring the unit up; returns the facts."""
         facts: dict[str, str | float] = {}
+        assert self.unit.power
         switch = switch_of(self.unit.power, self.unit.id)
         with Console(self.line.url, 115200, self.folder / "console.log") as console:
             bring_up(unit or self.unit, board, self.image(), switch, console, facts.__setitem__)

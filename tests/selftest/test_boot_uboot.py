@@ -12,6 +12,7 @@ from console_player import LINUX, Player, UBootPlayer, linux, on_pty
 from fixtures.boot import linux as linux_boot
 from fixtures.boot import uboot as uboot_room
 from fixtures.boot.uboot import UBoot
+from fixtures.link import console as console_module
 from fixtures.link.console import Console, NotSeenError
 from fixtures.outcome import LabError, ProductError
 
@@ -119,7 +120,10 @@ def test_a_command_that_does_not_end_is_the_lab(tmp_path: Path, monkeypatch: pyt
         board.join(5)
 
 
-def test_a_line_that_drops_in_the_middle_of_a_command_is_the_lab(tmp_path: Path) -> None:
+def test_a_line_that_drops_in_the_middle_of_a_command_is_the_lab(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console_module, "RECONNECT_SECONDS", 0.5)
     with on_pty() as line, Console(line.url, 115200, tmp_path / "console.log") as console:
 
         def drop() -> None:
@@ -201,6 +205,7 @@ FAULTY = {
     "kernel oops": "[    2.1] Unable to handle kernel NULL pointer dereference at virtual address 0000000000000010",
     "kernel BUG": "[    2.1] kernel BUG at mm/slub.c:435!",
     "soft lockup": "[   28.1] watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [cryptomgr_test:101]",
+    "hard lockup": "[   28.1] watchdog: Watchdog detected hard LOCKUP on cpu 1",
     "hung task": "[  242.1] INFO: task openssl:123 blocked for more than 120 seconds.",
     "RCU stall": "[   21.0] rcu: INFO: rcu_sched detected stalls on CPUs/tasks:",
     "unexpected reset": "U-Boot 2023.01+dfsg-2+deb12u3 (Jun 22 2026 - 08:38:07 +0000)",

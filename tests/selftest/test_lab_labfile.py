@@ -93,6 +93,7 @@ def test_every_value_of_a_good_file_arrives(home: Path) -> None:
     assert (first.id, second.id, third.id) == ("ls1046a/bench-1", "ls1046a/bench-2", "imx8qxp-mek/bench-1")
     assert first.console == Console(url="/dev/ttyUSB0", baud=115200)
     assert first.power == Command(on="outlet 1 on", off="outlet 1 off")
+    assert first.network and second.console
     assert (first.network.address, first.network.port, first.network.user) == ("board.lab.example", 2222, "root")
     assert first.network.key_file == home / ".ssh/key"
     assert first.tftp is None
@@ -264,7 +265,8 @@ def test_every_usual_kind_of_host_key_is_taken(
 ) -> None:
     line = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
     Path("lab.yaml").write_text(GOOD.replace(HOST_KEY, line))
-    assert load_lab(Path("lab.yaml")).units[1].network.host_key == line
+    network = load_lab(Path("lab.yaml")).units[1].network
+    assert network and network.host_key == line
 
 
 @pytest.mark.parametrize(
@@ -272,6 +274,38 @@ def test_every_usual_kind_of_host_key_is_taken(
 )
 def test_console_urls_that_pyserial_knows_are_taken(url: str) -> None:
     assert Console(url=url).url == url
+
+
+WAYS = {
+    "console": "    console: {url: /dev/ttyUSB9}\n",
+    "power": "    power: {kind: qmp, path: /run/qmp}\n",
+    "network": f"    network: {{address: 10.0.0.9, key_file: ~/.ssh/key, host_key: '{HOST_KEY}'}}\n",
+}
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(
+    "ways", ["console power network", "console power", "console network", "console", "network"], ids=str.split
+)
+def test_a_unit_may_have_less_than_all(ways: str) -> None:
+    Path("lab.yaml").write_text(GOOD + "  - name: less\n    board: x\n" + "".join(WAYS[way] for way in ways.split()))
+    unit = load_lab(Path("lab.yaml")).units[-1]
+    assert [way for way in WAYS if getattr(unit, way) is not None] == ways.split()
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(
+    ("ways", "told"),
+    [
+        ("", "found no console and no network; expected at least one of them: there is no way in"),
+        ("power", "found no console and no network; expected at least one of them: there is no way in"),
+        ("power network", "found power and no console; expected a console too, on which the boot is seen, or neither"),
+    ],
+)
+def test_a_unit_without_a_way_in_is_refused(ways: str, told: str) -> None:
+    text = GOOD + "  - name: less\n    board: x\n" + "".join(WAYS[way] for way in ways.split())
+    (line,) = mistakes_in(text)
+    assert line.startswith(f"lab.yaml:25: units[3]: {told}"), line
 
 
 @pytest.mark.usefixtures("home")

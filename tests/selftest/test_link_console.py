@@ -15,10 +15,17 @@ from console_player import LINUX, Player, on_pty, on_tcp
 from serial.rfc2217 import PortManager
 
 from fixtures.boot.linux import FAULTS
+from fixtures.link import console as console_module
 from fixtures.link.console import CONTEXT_LINES, Console, NotSeenError
 from fixtures.outcome import LabError, ProductError
 
 PANIC = "[   12.345678] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000009\r\n"
+
+
+@pytest.fixture(autouse=True)
+def _short_absences(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give a console that dropped up sooner than in a lab."""
+    monkeypatch.setattr(console_module, "RECONNECT_SECONDS", 1.0)
 
 
 @pytest.fixture
@@ -227,13 +234,16 @@ def test_a_device_that_goes_away_ends_the_wait_and_is_the_lab(console: Console, 
 def test_a_server_that_goes_away_ends_the_wait_and_is_the_lab(log: Path) -> None:
     with on_tcp() as door:
         console = Console(door.url, 115200, log)
-        lose(door.answer(), console, log)
+        player = door.answer()
+        door.shut()
+        lose(player, console, log)
 
 
 def test_what_came_before_the_line_was_lost_is_still_found(log: Path) -> None:
     with on_tcp() as door, Console(door.url, 115200, log) as console:
         player = door.answer()
         player.say("a\r\nb\r\n=> ")
+        door.shut()
         player.hang_up()
         with pytest.raises(LabError):
             console.expect("never", 10, "what never comes")
@@ -242,7 +252,9 @@ def test_what_came_before_the_line_was_lost_is_still_found(log: Path) -> None:
 
 def test_typing_into_a_lost_line_is_the_lab(log: Path) -> None:
     with on_tcp() as door, Console(door.url, 115200, log) as console:
-        door.answer().hang_up()
+        player = door.answer()
+        door.shut()
+        player.hang_up()
         with pytest.raises(LabError, match="lost"):
             for _ in range(100):  # the first bytes may still be taken by this host
                 console.type_keys("x" * 1000)

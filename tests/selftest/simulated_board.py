@@ -1,0 +1,371 @@
+"""A board on a pseudo-terminal: boot text, U-Boot, login, and a real shell behind it, over a line that can be bad."""
+
+import os
+import pty
+import queue
+import re
+import select
+import signal
+import subprocess
+import termios
+import threading
+import time
+import tty
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+UBOOT = "\r\nU-Boot 2024.01 (Jan 08 2024 - 15:37:48 +0000)\r\n\r\nDRAM:  512 MiB\r\n"
+COUNTDOWN = "Hit any key to stop autoboot:  2 "
+PROMPT = "=> "
+KERNEL = (
+    "Booting Linux on physical CPU 0x0000000000 [0x410fd083]",
+    "Linux version 6.1.0 (builder@host) (gcc 12.2.0) #1 SMP",
+    "Kernel command line: console=ttyS0 panic=-1",
+    "random: crng init done",
+    "Run /sbin/init as init process",
+)
+OOPS = (
+    "Unable to handle kernel NULL pointer dereference at virtual address 0000000000000000",
+    "Mem abort info:",
+    "  ESR = 0x0000000096000046",
+    "Internal error: Oops: 0000000096000046 [#1] SMP",
+    "Modules linked in: cryptodev(O)",
+    "pc : sysrq_handle_crash+0x20/0x30",
+    "Call trace:",
+    " sysrq_handle_crash+0x20/0x30",
+    " __handle_sysrq+0xb0/0x1d0",
+    "---[ end trace 0000000000000000 ]---",
+)
+PANIC = (
+    "Kernel panic - not syncing: sysrq triggered crash",
+    "SMP: stopping secondary CPUs",
+    "Rebooting in 1 seconds..",
+)
+LOCKUP = ("watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [sh:123]",)
+HUNG_TASK = ("INFO: task openssl:421 blocked for more than 120 seconds.",)
+STALL = ("rcu: INFO: rcu_preempt self-detected stall on CPU",)
+BUG = ("kernel BUG at crypto/algapi.c:261!",)
+
+
+@dataclass
+class Line:
+    """What the line does to what goes over it. Everything can be changed while it is in use."""
+
+    baud: int = 0
+    """Bits a second, ten a byte; 0: as fast as it goes."""
+    one_by_one: bool = False
+    """Every byte comes by itself."""
+    lose_out: int = 0
+    """Every so many bytes from the board, one is lost; 0: none."""
+    lose_in: int = 0
+    """The same, on the way to the board."""
+    message_every: int = 0
+    """After every so many bytes from the board stands a kernel message, wherever that is; 0: none."""
+    message_within: list[bytes] = field(default_factory=list)
+    """Each of these texts is broken by a kernel message after its second byte, the first time it is there."""
+    swallow: bytes = b""
+    """From this text on, the first time it is there, all that the board sends within the next 0.3 s is lost."""
+    timestamps: bool = True
+    """Kernel messages carry their time."""
+
+
+class SimulatedBoard:
+    """Runs while it is entered. `url` is its console. It is switched off at first.
+
+    :param shell: the command line of the shell behind the login, with a prompt that ends in "# ".
+    :param echo: whether its terminal echoes.
+    :param controlling: whether it has a controlling terminal, which Ctrl-C needs.
+    """
+
+    def __init__(
+        self,
+        line: Line | None = None,
+        *,
+        shell: Sequence[str] = ("sh", "-i"),
+        echo: bool = True,
+        controlling: bool = True,
+    ) -> None:
+        """See the class."""
+        self.line = line or Line()
+        self.typed = bytearray()
+        """All that came from the host."""
+        self.starts = 0
+        """How often the processor came out of reset."""
+        self._shell, self._echo, self._controlling = tuple(shell), echo, controlling
+        self._outside, self._slave = pty.openpty()
+        tty.setraw(self._slave)
+        self.url = os.ttyname(self._slave)
+        self._keys: queue.Queue[bytes] = queue.Queue()
+        self._terminal: int | None = None  # of the shell, our side
+        self._process: subprocess.Popen[bytes] | None = None
+        self._epoch = 0  # counts resets and power cuts; whoever plays an older one falls silent
+        self._hung = False
+        self._gone = False
+        self._sending = threading.Lock()
+        self._sent = self._taken = 0
+        self._deaf_until = 0.0
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> Self:
+        """Begin to listen."""
+        self._start(self._listen)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End all of it."""
+        self._gone = True
+        self.off()
+        for thread in self._threads:
+            thread.join(5)
+        os.close(self._slave)
+        os.close(self._outside)
+
+    def on(self, *, bootloader: bool = True) -> None:
+        """Switch on; without the bootloader, which takes 0.5 s, it is the kernel that starts."""
+        self._epoch += 1
+        self.starts += 1
+        self._hung = False
+        self._start(self._live, self._epoch, bootloader)
+
+    def off(self) -> None:
+        """Cut the power."""
+        self._epoch += 1
+        self._end_shell()
+
+    def reset(self) -> None:
+        """Come out of reset without being asked to."""
+        self.off()
+        self.on()
+
+    def hang(self) -> None:
+        """Say and hear nothing any more."""
+        self._hung = True
+        if self._process:
+            os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def kernel(self, *lines: str) -> None:
+        """Print kernel messages."""
+        for line in lines:
+            self._send(self._message(line))
+
+    def panic(self) -> None:
+        """Print an oops and a panic, then reset."""
+        self.kernel(*OOPS, *PANIC)
+        self.reset()
+
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Do something in a while."""
+        timer = threading.Timer(seconds, call)
+        timer.daemon = True
+        timer.start()
+
+    def _start(self, target: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _message(self, text: str) -> bytes:
+        stamp = f"[{time.monotonic() % 99999:12.6f}] " if self.line.timestamps else ""
+        return f"{stamp}{text}\r\n".encode()
+
+    # What it plays
+
+    def _live(self, epoch: int, bootloader: bool) -> None:
+        try:
+            if bootloader:
+                self._start_bootloader(epoch)
+            self._start_kernel(epoch)
+            while True:
+                self._log_in(epoch)
+                self._run_shell(epoch)
+        except EOFError:
+            return
+
+    def _say(self, epoch: int, text: str) -> None:
+        if epoch != self._epoch:
+            raise EOFError
+        self._send(text.encode())
+
+    def _key(self, epoch: int, timeout: float | None = None) -> str:
+        deadline = time.monotonic() + (timeout or 3600)
+        while epoch == self._epoch:
+            try:
+                return self._keys.get(timeout=0.05).decode("latin-1")
+            except queue.Empty:
+                if time.monotonic() > deadline:
+                    return ""
+        raise EOFError
+
+    def _start_bootloader(self, epoch: int) -> None:
+        while not self._keys.empty():
+            self._keys.get()
+        self._say(epoch, UBOOT + COUNTDOWN)
+        if self._key(epoch, 0.5):
+            self._say(epoch, f"\b\b\b 0 \r\n{PROMPT}")
+            while self._command(epoch, self._line_of(epoch)):
+                self._say(epoch, PROMPT)
+
+    def _start_kernel(self, epoch: int) -> None:
+        self._say(epoch, "\r\nStarting kernel ...\r\n\r\n")
+        for number, line in enumerate(KERNEL):
+            self._say(epoch, f"[{number * 0.3 if number > 1 else 0:12.6f}] {line}\r\n")
+
+    def _line_of(self, epoch: int) -> str:
+        """Read a line as a boot loader does: every character is echoed as it comes."""
+        line = ""
+        while (key := self._key(epoch)) not in ("\r", "\n"):
+            if key == "\x03":
+                self._say(epoch, f"<INTERRUPT>\r\n{PROMPT}")
+                line = ""
+                continue
+            line += key
+            self._say(epoch, key)
+        self._say(epoch, "\r\n")
+        return line
+
+    def _command(self, epoch: int, line: str) -> bool:
+        """Run a line of U-Boot; False: it starts the kernel."""
+        status = 0
+        for command in line.split(";"):
+            words = command.split() or [""]
+            if words[0] in ("booti", "boot"):
+                return False
+            if words[0] == "reset":
+                self.reset()
+            answers = {
+                "version": "U-Boot 2024.01\r\n\r\n",
+                "tftpboot": "Bytes transferred = 1\r\n",
+                "setenv": "",
+                "": "",
+            }
+            if words[0] == "echo":
+                self._say(epoch, " ".join(words[1:]).replace("$?", str(status)) + "\r\n")
+                status = 0
+            elif words[0] in answers:
+                self._say(epoch, answers[words[0]])
+                status = 0
+            else:
+                self._say(epoch, f"Unknown command '{words[0]}' - try 'help'\r\n")
+                status = 1
+        return True
+
+    def _log_in(self, epoch: int) -> None:
+        while True:
+            self._say(epoch, "\r\nSimulated 1.0 board ttyS0\r\n\r\nboard login: ")
+            if self._line_of(epoch) == "root":
+                return
+            self._say(epoch, "Password: ")
+            self._line_of(epoch)
+            self._say(epoch, "Login incorrect\r\n")
+
+    def _run_shell(self, epoch: int) -> None:
+        terminal, inside = pty.openpty()
+        if not self._echo:
+            settings = termios.tcgetattr(inside)
+            settings[3] &= ~termios.ECHO
+            termios.tcsetattr(inside, termios.TCSANOW, settings)
+        self._process = subprocess.Popen(
+            self._shell, stdin=inside, stdout=inside, stderr=inside, start_new_session=True,
+            preexec_fn=self._take_terminal if self._controlling else None,
+            env={"PATH": os.environ["PATH"], "PS1": "# ", "TERM": "vt100", "HOME": "/"},
+        )  # fmt: skip
+        os.close(inside)
+        self._terminal = terminal
+        while epoch == self._epoch and (data := _read(terminal)):
+            self._send(data)
+        self._end_shell()
+        os.close(terminal)
+        if epoch != self._epoch:
+            raise EOFError
+
+    @staticmethod
+    def _take_terminal() -> None:
+        os.close(os.open(os.ttyname(0), os.O_RDWR))
+
+    def _end_shell(self) -> None:
+        self._terminal = None
+        process, self._process = self._process, None
+        if process:  # all of its session, whatever process groups there are in it
+            subprocess.run(["pkill", "-KILL", "-s", str(process.pid)], check=False)
+            process.wait()
+
+    # The line
+
+    def _listen(self) -> None:
+        while not self._gone:
+            if not select.select([self._outside], [], [], 0.1)[0]:
+                continue
+            data = _read(self._outside)
+            self.typed += data
+            for start in range(0, len(data), 64):
+                piece = data[start : start + 64]
+                self._delay(len(piece))
+                piece, self._taken = _lossy(piece, self._taken, self.line.lose_in)
+                if not self._hung:
+                    self._hear(piece)
+
+    def _hear(self, data: bytes) -> None:
+        terminal = self._terminal
+        if terminal is not None:
+            os.write(terminal, data)
+        else:
+            for byte in data:
+                self._keys.put(bytes([byte]))
+
+    def _send(self, data: bytes) -> None:
+        with self._sending:
+            if self._hung or self._gone:
+                return
+            if self.line.swallow and self.line.swallow in data:
+                data = data[: data.index(self.line.swallow)]
+                self.line.swallow = b""
+                self._deaf_until = time.monotonic() + 0.3
+            elif time.monotonic() < self._deaf_until:
+                return
+            for text in [text for text in self.line.message_within if text in data]:
+                self.line.message_within.remove(text)
+                at = data.index(text) + 2
+                data = data[:at] + self._message("eth0: link is up") + data[at:]
+            every = self.line.message_every
+            if every:
+                parts = [data[start : start + every] for start in range(0, len(data), every)]
+                data = parts[0] + b"".join(self._message(f"flood {time.monotonic()}") + part for part in parts[1:])
+                data += self._message("flood [at the end]") if len(data) >= every else b""
+            data, self._sent = _lossy(data, self._sent, self.line.lose_out)
+            step = 1 if self.line.one_by_one else 64 if self.line.baud else len(data) or 1
+            for start in range(0, len(data), step):
+                self._delay(len(data[start : start + step]))
+                _write(self._outside, data[start : start + step])
+
+    def _delay(self, count: int) -> None:
+        if self.line.baud:
+            time.sleep(10 * count / self.line.baud)
+
+
+def _lossy(data: bytes, before: int, every: int) -> tuple[bytes, int]:
+    """Leave out every so many bytes, counted over all calls."""
+    if not every:
+        return data, before
+    kept = bytes(byte for place, byte in enumerate(data, before + 1) if place % every)
+    return kept, before + len(data)
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 4096)
+    except OSError:  # how a pseudo-terminal says that the other side has closed
+        return b""
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def marks(text: bytes) -> list[bytes]:
+    """The marks of the serial shell in what the board printed."""
+    return re.findall(rb"<hil:[^>]*>", text)

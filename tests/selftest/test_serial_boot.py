@@ -1,0 +1,208 @@
+"""A simulated board is booted over lines that are bad, and what its kernel prints in trouble is seen."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import simulated_board as sim
+from simulated_board import Line, SimulatedBoard
+
+from fixtures.boot import linux, uboot
+from fixtures.boot.uboot import UBoot
+from fixtures.link import console as console_module
+from fixtures.link import serial_shell
+from fixtures.link.console import Console, NotSeenError
+from fixtures.link.serial_shell import SerialShell
+from fixtures.outcome import LabError, ProductError
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait less than for a real board."""
+    monkeypatch.setattr(uboot, "ECHO_SECONDS", 0.3)
+    monkeypatch.setattr(linux, "ENTER_SECONDS", 0.3)
+    monkeypatch.setattr(console_module, "AFTER_ALARM", 0.5)
+
+
+@contextmanager
+def on_the_bench(folder: Path, line: Line | None = None) -> Iterator[tuple[SimulatedBoard, Console]]:
+    with SimulatedBoard(line) as board, Console(board.url, 115200, folder / "console.log") as console:
+        yield board, console
+
+
+def boot(board: SimulatedBoard, console: Console) -> None:
+    """The whole way, as bring_up goes it."""
+    board.on()
+    loader = UBoot(console, sim.PROMPT)
+    loader.interrupt("Hit any key to stop autoboot", " ", 5)
+    assert "U-Boot 2024.01" in loader.run("version")
+    loader.run("setenv bootargs console=ttyS0,115200n8 root=/dev/ram panic=-1 loglevel=8")
+    linux.watch(console)
+    loader.leave("booti ${kernel_addr_r} ${ramdisk_addr_r}:${filesize} ${fdtcontroladdr}")
+    linux.await_kernel(console, 5)
+    linux.log_in(console, "login: ", "root", "# ", 10)
+
+
+LINES: dict[str, Callable[[], Line]] = {
+    "good": Line,
+    "byte by byte": lambda: Line(one_by_one=True),
+    "as slow as a real one": lambda: Line(baud=115200),
+    "a message in the login prompt": lambda: Line(message_within=[b"login: "]),
+    "a message in the shell's prompt and the kernel's first line": lambda: Line(message_within=[b"# ", b"Starting"]),
+    "a message in every text of U-Boot": lambda: Line(message_within=[b"Hit any", b"=> ", b"status="]),
+    "loses a character in 150 to the board": lambda: Line(lose_in=150),
+    "loses the login prompt": lambda: Line(swallow=b"ogin: "),
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_board_boots_over_a_line_that(name: str, tmp_path: Path) -> None:
+    with on_the_bench(tmp_path, LINES[name]()) as (board, console):
+        boot(board, console)
+        board.line = Line()
+        assert SerialShell(console).run("echo up").text == "up\n"
+        assert console.alarm is None
+
+
+def test_a_command_that_uboot_refuses_is_the_lab(tmp_path: Path) -> None:
+    with on_the_bench(tmp_path) as (board, console):
+        board.on()
+        loader = UBoot(console, sim.PROMPT)
+        loader.interrupt("Hit any key", " ", 5)
+        with pytest.raises(LabError, match=r"status 1 to 'tftboot x': Unknown command 'tftboot'"):
+            loader.run("tftboot x")
+
+
+def test_a_name_that_arrives_damaged_is_typed_again(tmp_path: Path) -> None:
+    with on_the_bench(tmp_path, Line(lose_in=3)) as (board, console):
+        board.on(bootloader=False)
+        board.later(1.0, lambda: setattr(board.line, "lose_in", 0))
+        linux.await_kernel(console, 5)
+        linux.log_in(console, "login: ", "root", "# ", 10)
+
+
+def test_a_board_that_lets_nobody_in_is_the_product(tmp_path: Path) -> None:
+    with on_the_bench(tmp_path) as (board, console):
+        board.on(bootloader=False)
+        linux.await_kernel(console, 5)
+        with pytest.raises(ProductError, match="prompt '# ', for 'login: ' came again 3 times"):
+            linux.log_in(console, "login: ", "admin", "# ", 10)
+
+
+@pytest.mark.parametrize("state", ["login", "shell", "half a line", "a program", "an agent"])
+def test_a_board_that_is_up_is_attached_to(state: str, tmp_path: Path) -> None:
+    """Whatever the one before left on its console."""
+    with on_the_bench(tmp_path) as (board, console):
+        board.on(bootloader=False)
+        console.expect("login: ", 5, "the login prompt")
+        if state != "login":
+            console.type_keys("root\r")
+            console.expect("# ", 5, "the prompt")
+        if state in ("half a line", "a program"):
+            console.type_keys("cat" if state == "half a line" else "cat\r")
+            console.expect("cat", 5, "the echo")
+        if state == "an agent":
+            SerialShell(console)
+        linux.attach(console, "login: ", "root", "# ", 5)
+        assert SerialShell(console).run("echo up").text == "up\n"
+
+
+def test_a_console_where_nobody_answers_cannot_be_attached_to(tmp_path: Path) -> None:
+    with on_the_bench(tmp_path) as (_, console), pytest.raises(NotSeenError, match="the prompt"):
+        linux.attach(console, "login: ", "root", "# ", 0.3)
+
+
+TROUBLE = {
+    "kernel oops": sim.OOPS,
+    "kernel panic": sim.PANIC,
+    "kernel BUG": sim.BUG,
+    "soft lockup": sim.LOCKUP,
+    "hung task": sim.HUNG_TASK,
+    "RCU stall": sim.STALL,
+}
+
+
+@pytest.mark.parametrize("name", TROUBLE)
+def test_trouble_of_the_kernel_ends_a_command_at_once_and_is_told_whole(name: str, tmp_path: Path) -> None:
+    with on_the_bench(tmp_path) as (board, console):
+        board.on(bootloader=False)
+        linux.await_kernel(console, 5)
+        linux.log_in(console, "login: ", "root", "# ", 5)
+        shell = SerialShell(console)
+        board.later(0.2, lambda: board.kernel("crypto: a line before it", *TROUBLE[name]))
+        board.later(0.4, lambda: board.kernel("the last line of it"))
+        started = time.monotonic()
+        with pytest.raises(ProductError, match=f"^{name}, seen on the console: .*{TROUBLE[name][0][:20]}"):
+            shell.run("sleep 60", timeout=60)
+        assert time.monotonic() - started < 2
+        report = console.alarm_report().partition("\n")[2]
+        for line in ("crypto: a line before it", *TROUBLE[name], "the last line of it"):
+            assert line in report
+            report = report.partition(line)[2]
+
+
+@pytest.mark.parametrize("while_what", ["it boots", "a command runs", "nobody waits"])
+def test_a_reset_that_nobody_asked_for_is_seen(while_what: str, tmp_path: Path) -> None:
+    with on_the_bench(tmp_path) as (board, console):
+        board.on(bootloader=False)
+        linux.await_kernel(console, 5)
+        if while_what == "it boots":
+            linux.watch(console)
+            board.reset()
+            with pytest.raises(ProductError, match=r"^unexpected reset, seen on the console: U-Boot"):
+                linux.log_in(console, "never: ", "root", "# ", 5)
+            return
+        linux.log_in(console, "login: ", "root", "# ", 5)
+        shell = SerialShell(console)
+        board.later(0.1, board.reset)
+        if while_what == "nobody waits":
+            time.sleep(0.5)
+        with pytest.raises(ProductError, match=r"^unexpected reset"):
+            shell.run("sleep 60", timeout=60)
+
+
+def test_a_kernel_that_comes_back_without_a_banner_is_a_reset_too(tmp_path: Path) -> None:
+    with on_the_bench(tmp_path) as (board, console):
+        board.on(bootloader=False)
+        linux.await_kernel(console, 5)
+        linux.log_in(console, "login: ", "root", "# ", 5)
+        board.off()
+        board.on(bootloader=False)
+        with pytest.raises(ProductError, match=r"^unexpected reset"):
+            console.expect("never", 5, "what never comes")
+
+
+def test_a_board_that_says_what_a_healthy_one_says_raises_no_alarm(tmp_path: Path) -> None:
+    healthy = (
+        "NET: Registered PF_INET6 protocol family",
+        "EFI: Das U-Boot is not here",
+        "watchdog: Delayed init of the lockup detector failed: -19",
+        "rcu: Preemptible hierarchical RCU implementation.",
+        "Kernel panic timeout is 1",
+        "DEBUG: nothing",
+    )
+    with on_the_bench(tmp_path) as (board, console):
+        board.on(bootloader=False)
+        linux.await_kernel(console, 5)
+        linux.log_in(console, "login: ", "root", "# ", 5)
+        board.kernel(*healthy)
+        console.expect("DEBUG: nothing", 5, "the last line")
+        assert console.alarm is None
+
+
+def test_a_board_that_hangs_is_noticed_by_asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serial_shell, "PATIENCE", 0.5)
+    monkeypatch.setattr(serial_shell, "GRACE", 0.2)
+    with on_the_bench(tmp_path) as (board, console):
+        board.on(bootloader=False)
+        linux.await_kernel(console, 5)
+        linux.log_in(console, "login: ", "root", "# ", 5)
+        assert console.answers(2)
+        shell = SerialShell(console)
+        board.later(0.2, board.hang)
+        with pytest.raises(ProductError, match=r"did not end within 0\.5 s"):
+            shell.run("sleep 60", timeout=0.5)
+        assert not console.answers(0.2)
+        assert str(console.alarm).startswith("silent hang: the console does not answer")

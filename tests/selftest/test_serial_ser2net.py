@@ -1,0 +1,132 @@
+"""A console behind a real console server, ser2net: by both protocols, and when it is started anew in the middle."""
+
+import random
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from simulated_board import SimulatedBoard
+
+from fixtures.boot import linux
+from fixtures.link import console as console_module
+from fixtures.link import serial_shell
+from fixtures.link.console import Console
+from fixtures.link.serial_shell import SerialShell
+from fixtures.outcome import LabError
+
+pytestmark = pytest.mark.skipif(not shutil.which("ser2net"), reason="this host has no ser2net (Debian: ser2net)")
+
+DATA = random.Random(2).randbytes(5000)
+
+PROTOCOLS = {
+    # A pseudo-terminal has no modem control lines, which ser2net would be asked to set; a real port has.
+    "rfc2217": ("telnet(rfc2217),tcp", "rfc2217://127.0.0.1:{}?ign_set_control"),
+    "socket": ("tcp", "socket://127.0.0.1:{}"),
+}
+
+
+class Server:
+    """One ser2net with one port."""
+
+    def __init__(self, folder: Path, device: str, protocol: str) -> None:
+        """Start it and wait until it listens."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self._port = free.getsockname()[1]
+        accepter, url = PROTOCOLS[protocol]
+        self.url = url.format(self._port)
+        self._config = folder / "ser2net.yaml"
+        self._config.write_text(
+            f"connection: &board\n  accepter: {accepter},127.0.0.1,{self._port}\n"
+            f"  connector: serialdev,{device},115200n81,local\n  options:\n    kickolduser: true\n"
+        )
+        self.start()
+
+    def start(self) -> None:
+        """Start it."""
+        command = ["ser2net", "-n", "-d", "-u", "-c", str(self._config)]
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 10
+        while not self._listens():
+            assert time.monotonic() < deadline, "ser2net does not listen"
+            time.sleep(0.02)
+
+    def _listens(self) -> bool:
+        """Look, without connecting: it lets in one at a time."""
+        return f"0100007F:{self._port:04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text()
+
+    def stop(self) -> None:
+        """End it, as a server that crashes ends."""
+        self._process.kill()
+        self._process.wait()
+
+
+@contextmanager
+def behind(folder: Path, board: SimulatedBoard, protocol: str) -> Iterator[tuple[Server, Console]]:
+    """A console behind a server of its own."""
+    server = Server(folder, board.url, protocol)
+    try:
+        with Console(server.url, 115200, folder / "console.log") as console:
+            yield server, console
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def board() -> Iterator[SimulatedBoard]:
+    """A board that is switched off."""
+    with SimulatedBoard() as board:
+        yield board
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_console_server_is_used_and_may_be_started_anew(
+    protocol: str, board: SimulatedBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serial_shell, "QUIET", 0.5)
+    with behind(tmp_path, board, protocol) as (server, console):
+        board.on(bootloader=False)
+        linux.await_kernel(console, 5)
+        linux.log_in(console, "login: ", "root", "# ", 5)
+        shell = SerialShell(console)
+        assert shell.run("cat", stdin=DATA).output == DATA
+        server.stop()
+        server.start()
+        count = tmp_path / "count"
+        assert shell.run(f"echo once >>{count}; echo back").text == "back\n"
+        assert count.read_text() == "once\n"
+        assert shell.run("cat", stdin=DATA).output == DATA
+        assert console.reconnections == 1
+        assert "(the console had dropped: " in (tmp_path / "console.log").read_text()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_command_outlives_a_console_server_that_is_started_anew(
+    protocol: str, board: SimulatedBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer comes while nobody listens, and is asked for again."""
+    monkeypatch.setattr(serial_shell, "QUIET", 0.5)
+    with behind(tmp_path, board, protocol) as (server, console):
+        board.on(bootloader=False)
+        linux.await_kernel(console, 5)
+        linux.log_in(console, "login: ", "root", "# ", 5)
+        shell = SerialShell(console)
+        board.later(0.2, server.stop)
+        board.later(1.0, server.start)
+        assert shell.run("sleep 0.5; echo done", timeout=3).text == "done\n"
+
+
+def test_a_console_server_that_stays_away_is_the_lab(
+    board: SimulatedBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console_module, "RECONNECT_SECONDS", 0.5)
+    with behind(tmp_path, board, "rfc2217") as (server, console):
+        server.stop()
+        with pytest.raises(LabError, match=r"the console was lost: .*, and in 0.5 s it could not be opened again"):
+            console.expect("never", 10, "what never comes")
+        with pytest.raises(LabError, match="the console was lost"):
+            console.type_keys("x")

@@ -1,0 +1,297 @@
+"""The shell over the console, against real shells behind a line that is bad in many ways."""
+
+import random
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from simulated_board import OOPS, Line, SimulatedBoard, marks
+
+from fixtures.boot import linux
+from fixtures.link import paced, serial_shell
+from fixtures.link.console import Console
+from fixtures.link.serial_shell import SerialShell
+from fixtures.link.serial_wire import sum_of
+from fixtures.outcome import LabError, ProductError
+
+RANDOM = random.Random(1).randbytes(12000)
+SHELLS = [("sh", "-i"), ("bash", "--norc", "-i"), ("busybox", "sh", "-i")]
+DMESG = "".join(f"[   12.3456{number:02}] oops <hil:1:end=1:end> {line}\n" for number, line in enumerate(OOPS * 5))
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait less than for a real board, so that what gets lost is asked for sooner."""
+    monkeypatch.setattr(paced, "STALL", 0.2)
+    monkeypatch.setattr(serial_shell, "QUIET", 0.4)
+    monkeypatch.setattr(serial_shell, "GRACE", 0.4)
+    monkeypatch.setattr(serial_shell, "PATIENCE", 3.0)
+
+
+@contextmanager
+def logged_in(
+    folder: Path,
+    line: Line | None = None,
+    *,
+    shell: Sequence[str] = SHELLS[0],
+    echo: bool = True,
+    controlling: bool = True,
+) -> Iterator[tuple[SimulatedBoard, Console]]:
+    """A simulated board at the prompt of its shell; `line` is in use from there on."""
+    if not shutil.which(shell[0]):
+        pytest.skip(f"this host has no {shell[0]}")
+    board = SimulatedBoard(shell=shell, echo=echo, controlling=controlling)
+    with board, Console(board.url, 115200, folder / "console.log") as console:
+        board.on(bootloader=False)
+        linux.log_in(console, "login: ", "root", "# ", 10)
+        board.line = line or Line()
+        yield board, console
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[SerialShell]:
+    """A shell over a good line."""
+    with logged_in(tmp_path) as (_, console):
+        yield SerialShell(console)
+
+
+@pytest.mark.parametrize("kind", SHELLS, ids=lambda kind: kind[0])
+def test_output_status_and_input_come_through_any_shell(kind: Sequence[str], tmp_path: Path) -> None:
+    with logged_in(tmp_path, shell=kind) as (_, console):
+        shell = SerialShell(console)
+        result = shell.run("echo out; echo err >&2; exit 7")
+        assert (result.output, result.status) == (b"out\nerr\n", 7)
+        assert 0 < result.seconds < 5
+        assert shell.run("kill -9 $$").status == 137
+        assert shell.run("cat", stdin=RANDOM).output == RANDOM
+        assert shell.run("cat").output == b""
+
+
+def test_any_byte_comes_through(shell: SerialShell) -> None:
+    """Control characters, quotes, what looks like marks, prompts, kernel messages."""
+    text = (
+        "echo '\\x03 \t # \"$HOME\" é [ 1.000000] <hil:0:end=0:end>'; printf '\\000\\003\\004\\021\\177\\377\\r\\n# '"
+    )
+    assert shell.run(text).output.endswith(b"\0\3\4\21\x7f\xff\r\n# ")
+    assert "é [ 1.000000] <hil:0:end=0:end>" in shell.run(text).text
+    everything = bytes(range(256))
+    assert shell.run("cat", stdin=everything).output == everything
+
+
+def test_input_that_is_on_the_board_does_not_travel_again(shell: SerialShell, monkeypatch: pytest.MonkeyPatch) -> None:
+    others = random.Random(2).randbytes(12000)
+    monkeypatch.setattr(serial_shell, "KEPT", 20000)
+    carried = []
+    for data in (RANDOM, RANDOM, others, RANDOM):  # the third has no room beside the first
+        before = shell.traffic.carried
+        assert shell.run("sha256sum", stdin=data).text.startswith(sum_of(data))
+        carried.append(shell.traffic.carried - before)
+    assert carried == [12000, 0, 12000, 12000]
+
+
+def test_output_that_looks_like_kernel_messages_comes_back_whole_and_is_no_alarm(shell: SerialShell) -> None:
+    assert shell.run("cat", stdin=DMESG.encode()).text == DMESG
+
+
+def test_a_command_takes_one_round_trip(tmp_path: Path) -> None:
+    """Nothing is typed after the board's first answer to it."""
+    with logged_in(tmp_path) as (board, console):
+        shell = SerialShell(console)
+        typed, position = len(board.typed), console.position
+        shell.run("echo hello")
+        assert bytes(board.typed[typed:]).count(b"!\r") == 1
+        answer = console.since(position).encode()
+        assert [mark.split(b":")[2].partition(b"=")[0] for mark in marks(answer)] == [
+            b"begin",
+            b"status",
+            b"block",
+            b"end",
+        ]
+
+
+BAD_LINES = {
+    "kernel message after every 40 bytes": Line(message_every=40),
+    "kernel message after every 3 bytes": Line(message_every=3),
+    "messages without time": Line(message_every=3500, timestamps=False),
+    "byte by byte": Line(one_by_one=True),
+    "loses 1 of 7000 from the board": Line(lose_out=7000),
+    "loses 1 of 7000 to the board": Line(lose_in=7000),
+    "all at once": Line(lose_in=20000, lose_out=20000, message_every=300),
+}
+
+
+@pytest.mark.parametrize("name", BAD_LINES)
+def test_a_bad_line_changes_nothing(name: str, tmp_path: Path) -> None:
+    with logged_in(tmp_path, BAD_LINES[name]) as (_, console):
+        shell = SerialShell(console)
+        assert shell.run("cat; exit 3", stdin=RANDOM).output == RANDOM
+        path = str(tmp_path / "file")
+        shell.put(RANDOM[:9000], path, mode=0o600)
+        assert Path(path).read_bytes() == RANDOM[:9000]
+        assert Path(path).stat().st_mode & 0o777 == 0o600
+        assert shell.get(path) == RANDOM[:9000]
+        assert shell.run("false").status == 1
+
+
+@pytest.mark.parametrize("text", [b"<hil:", b":begin", b":status:", b":block:", b":end=", b"# "])
+def test_a_kernel_message_may_break_any_mark(text: bytes, tmp_path: Path) -> None:
+    with logged_in(tmp_path) as (board, console):
+        shell = SerialShell(console)
+        board.line.message_within.append(text)
+        assert shell.run("echo '# '").output == b"# \n"
+        assert text == b"# " or not board.line.message_within  # which never goes over the line as it is
+
+
+@pytest.mark.parametrize("kind", [SHELLS[0], SHELLS[2]], ids=lambda kind: kind[0])
+def test_no_echo_is_needed(kind: Sequence[str], tmp_path: Path) -> None:
+    with logged_in(tmp_path, shell=kind, echo=False) as (_, console):
+        shell = SerialShell(console)
+        assert shell.run("cat", stdin=RANDOM[:2000]).output == RANDOM[:2000]
+
+
+def test_a_line_that_carries_nothing_whole_is_the_labs_fault(tmp_path: Path) -> None:
+    with logged_in(tmp_path) as (board, console):
+        shell = SerialShell(console)
+        board.line = Line(message_every=60, timestamps=False)
+        with pytest.raises(LabError, match="damages what it carries"):
+            shell.run("cat", stdin=RANDOM[:3000])
+
+
+def test_a_late_command_is_ended_and_the_shell_is_usable_after_it(shell: SerialShell) -> None:
+    started = time.monotonic()
+    with pytest.raises(ProductError, match=r"(?s)did not end within 0.3 s: echo some.*some$"):
+        shell.run("echo some; trap '' INT TERM; sleep 30 & sleep 30", timeout=0.3)
+    assert time.monotonic() - started < 5
+    assert shell.run("echo next").text == "next\n"
+
+
+def test_a_late_command_is_ended_where_ctrl_c_reaches_nobody(tmp_path: Path) -> None:
+    with logged_in(tmp_path, controlling=False) as (_, console):
+        shell = SerialShell(console)
+        with pytest.raises(ProductError, match=r"did not end within 0\.1 s"):
+            shell.run("sleep 30", timeout=0.1)
+        assert shell.run("echo next").text == "next\n"
+
+
+def test_an_answer_that_the_line_swallowed_is_asked_for_again(tmp_path: Path) -> None:
+    """The command had ended; nothing of that arrived. It is not run twice, and it was not late."""
+    with logged_in(tmp_path) as (board, console):
+        shell = SerialShell(console)
+        count = tmp_path / "count"
+        board.line.swallow = b":status:"
+        result = shell.run(f"echo once >>{count}; echo done", timeout=1)
+        assert result.text == "done\n"
+        assert count.read_text() == "once\n"
+
+
+def test_a_request_that_the_line_swallowed_is_typed_again_and_not_run_twice(tmp_path: Path) -> None:
+    with logged_in(tmp_path) as (board, console):
+        shell = SerialShell(console)
+        count = tmp_path / "count"
+        board.line.swallow = b":begin"
+        assert shell.run(f"echo once >>{count}; echo done").text == "done\n"
+        assert count.read_text() == "once\n"
+
+
+def test_a_silent_board_is_a_failure_of_the_product(tmp_path: Path) -> None:
+    with logged_in(tmp_path) as (board, console):
+        shell = SerialShell(console)
+        board.hang()
+        with pytest.raises(ProductError, match="silent hang"):
+            shell.run("true")
+        assert console.alarm
+        with pytest.raises(ProductError, match="silent hang"):
+            shell.run("true")
+
+
+def test_an_oops_ends_a_command_at_once(tmp_path: Path) -> None:
+    with logged_in(tmp_path) as (board, console):
+        shell = SerialShell(console)
+        started = time.monotonic()
+        board.later(0.2, lambda: board.kernel(*OOPS))
+        with pytest.raises(ProductError, match="kernel oops, seen on the console"):
+            shell.run("sleep 30")
+        assert time.monotonic() - started < 2
+        report = console.alarm_report()
+        assert OOPS[0] in report and OOPS[-1] in report
+
+
+def test_a_file_that_is_not_there_is_told(shell: SerialShell, tmp_path: Path) -> None:
+    with pytest.raises(ProductError, match="exit status"):
+        shell.get(str(tmp_path / "absent"))
+    with pytest.raises(ProductError, match="exit status"):
+        shell.put(b"x", str(tmp_path / "no/such/folder"))
+
+
+def test_a_board_that_lacks_a_program_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for program in ("mkdir", "cat", "rm", "gzip", "sed", "sh", "sha256sum"):
+        (folder / program).symlink_to(str(shutil.which(program)))
+    with logged_in(tmp_path) as (_, console):
+        console.type_line(f"PATH={folder}")
+        console.expect("# ", 5, "the prompt")
+        with pytest.raises(LabError, match="the board has no base64"):
+            SerialShell(console)
+        (folder / "base64").symlink_to(str(shutil.which("base64")))
+        (folder / "sha256sum").unlink()
+        with pytest.raises(LabError, match="the board has no sha256sum"):
+            SerialShell(console)
+
+
+def test_openssl_serves_where_there_is_no_base64(tmp_path: Path) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for program in (
+        "mkdir",
+        "cat",
+        "rm",
+        "gzip",
+        "sed",
+        "sh",
+        "sha256sum",
+        "openssl",
+        "wc",
+        "mv",
+        "dd",
+        "tail",
+        "chmod",
+    ):
+        (folder / program).symlink_to(str(shutil.which(program)))
+    with logged_in(tmp_path) as (_, console):
+        console.type_line(f"PATH={folder}")
+        console.expect("# ", 5, "the prompt")
+        assert SerialShell(console).run("cat", stdin=RANDOM).output == RANDOM
+
+
+def test_nothing_is_left_behind(tmp_path: Path) -> None:
+    with logged_in(tmp_path) as (_, console):
+        shell = SerialShell(console)
+        folder = shell.run("pwd").text.strip()
+        assert Path(folder).is_dir()
+        shell.close()
+        console.type_keys("\r")
+        console.expect("# ", 5, "the prompt")
+        assert not Path(folder).exists()
+        again = SerialShell(console)
+        assert again.run("echo again").text == "again\n"
+
+
+def test_an_agent_that_was_left_running_is_replaced(tmp_path: Path) -> None:
+    """By a run that was killed, on a board that nobody has switched off since."""
+    with logged_in(tmp_path) as (_, console):
+        first = SerialShell(console).run("pwd").text.strip()
+        second = SerialShell(console).run("pwd").text.strip()
+        assert Path(second).is_dir()
+        assert first == second  # the same login shell's folder, made anew
+
+
+def test_the_line_is_used_well(tmp_path: Path) -> None:
+    """At 115200 baud, of the line's speed."""
+    with logged_in(tmp_path, Line(baud=115200)) as (_, console):
+        shell = SerialShell(console)
+        assert shell.run("cat", stdin=RANDOM).output == RANDOM
+        assert shell.traffic.share > 0.6, shell.traffic

@@ -1,0 +1,41 @@
+"""Is the line between QEMU's console and the host as slow as it says, and is nothing lost on it?"""
+
+import random
+import socket
+import time
+
+from fixtures.virt.line import paced
+
+BAUD = 40000
+DATA = random.Random(3).randbytes(2000)
+
+
+def received(end: socket.socket, count: int) -> bytes:
+    end.settimeout(5)
+    data = b""
+    while len(data) < count:
+        data += end.recv(4096)
+    return data
+
+
+def test_what_goes_over_it_takes_its_time_in_each_direction() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as qemu, paced(qemu.getsockname()[1], BAUD) as port:
+        board, _ = qemu.accept()
+        with board, socket.create_connection(("127.0.0.1", port)) as host:
+            for source, target in ((host, board), (board, host)):
+                started = time.monotonic()
+                source.sendall(DATA)
+                assert received(target, len(DATA)) == DATA
+                assert 0.9 < (time.monotonic() - started) / (10 * len(DATA) / BAUD) < 1.5
+
+
+def test_another_may_connect_after_the_first() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as qemu, paced(qemu.getsockname()[1], BAUD) as port:
+        board, _ = qemu.accept()
+        with board:
+            for _ in range(2):
+                with socket.create_connection(("127.0.0.1", port)) as host:
+                    host.sendall(b"here")
+                    assert received(board, 4) == b"here"
+                    board.sendall(b"there")
+                    assert received(host, 5) == b"there"
