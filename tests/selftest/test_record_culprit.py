@@ -206,6 +206,34 @@ def test_who_makes_it_slow(records: list[Record], layer: str | None) -> None:
     assert (blame.layer, blame.confidence) == (layer, "likely" if layer else "unknown"), blame
 
 
+def blocked(*stack: str, promised: str = PROMISED) -> list[Record]:
+    """A command that did not end, and where in the kernel its task is."""
+    lines = "\n".join(f"[<0>] {line}" for line in stack)
+    return [
+        {"kind": "blocked", "task": "openssl", "stack": lines, "promised": [promised]},
+        failed("did not end within 30 s: openssl version"),
+    ]
+
+
+IN_CRYPTODEV = "cipher_run+0x1c/0x80 [cryptodev]"
+
+
+@pytest.mark.parametrize(
+    ("records", "layer", "because"),
+    [
+        (blocked("ctrl_vq+0x9c/0x100 [virtio_crypto]", IN_CRYPTODEV), "driver", "in its module virtio_crypto"),
+        (blocked("jr_enqueue+0x9c/0x100 [caam_jr]", promised="cbc-aes-caam"), "driver", "in its module caam_jr"),
+        (blocked(IN_CRYPTODEV), None, "for itself, or for a driver?"),
+        (blocked("do_wait+0x1/0x2"), None, "not asked"),
+        (blocked("ctrl_vq+0x9c/0x100 [virtio_crypto]", promised="cbc-aes-caam"), None, "for itself, or"),
+    ],
+)
+def test_who_waits_for_ever(records: list[Record], layer: str | None, because: str) -> None:
+    blame = culprit(records)
+    assert (blame.layer, blame.confidence) == (layer, "likely" if layer else "unknown"), blame
+    assert because in "; ".join(blame.because)
+
+
 def test_nobody_is_blamed_where_nothing_failed() -> None:
     blame = culprit([*answers(CBC), *proofs(), promise()])
     assert (blame.layer, blame.because) == (None, ())
