@@ -117,6 +117,7 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "pace": {"layer": "afalg", "algorithm": "AES-128-CBC", "driver": "cbc-aes-caam", "block": 16384, "seconds": 0.0003},
     "blocked": {"task": "openssl", "stack": "[<0>] wait+0x1/0x2 [caam_jr]", "promised": ["cbc-aes-caam"]},
+    "recovery": {"unit": "virt/0", "after": "SSH was lost", "by": "switched off and on"},
     "calibration": {
         "algorithm": "aes-128-cbc",
         "block": 16384,
@@ -129,6 +130,15 @@ GOOD: dict[str, dict[str, Any]] = {
         "software": 1.0e9,
         "floor": 4.4e7,
         "ceiling": 2.4e8,
+    },
+    "interface": {
+        "layer": "cryptodev",
+        "row": "crypt-zero-length",
+        "caller": "native",
+        "passed": True,
+        "seen": "crypt=0",
+        "expected": {"crypt": "0"},
+        "driver": False,
     },
     "throughput": {
         "layer": "engine",
