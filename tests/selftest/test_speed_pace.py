@@ -15,6 +15,7 @@ def paces(**milliseconds: float) -> dict[str, Pace]:
     [
         (paces(openssl=0.4, engine=0.3, cryptodev=0.25, afalg=0.25), []),  # a virtual board on a quiet host
         (paces(openssl=3.5, engine=7.6, cryptodev=4.3, afalg=4.3), []),  # on a busy one
+        (paces(openssl=0.5, engine=12, cryptodev=10, afalg=11), []),  # on one that is busier still
         (paces(openssl=0.02, engine=2.7, cryptodev=2.6, afalg=2.6), []),  # a CPU with AES instructions, a real CAAM
         (paces(openssl=3.5, engine=353, cryptodev=352, afalg=352), ["engine", "cryptodev", "afalg"]),
         (paces(openssl=3.5, engine=353, cryptodev=352, afalg=3.2), ["engine", "cryptodev"]),
