@@ -151,6 +151,7 @@ def of_a_run(name: str) -> list[Record]:
         ("driver-unbound", "driver", "certain", "virtio_crypto_aes_cbc is not in /proc/crypto"),
         ("cryptodev-no-hash-copy", "cryptodev", "likely", "CIOCCPHASH failed"),
         ("cryptodev-few-wrong", None, "unknown", "may be right by luck"),
+        ("driver-interrupts-lost", "driver", "likely", "openssl waits for ever in its module virtio_crypto"),
         ("driver-few-wrong", "driver", "likely", "at cryptodev and through AF_ALG"),
     ],
 )
