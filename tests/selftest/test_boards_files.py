@@ -25,7 +25,7 @@ DRIVERS = {
     "ctr(aes)": "ctr-aes-caam",
     **{f"sha{bits}": f"sha{bits}-caam" for bits in (1, 224, 256, 384, 512)},
 }
-FILES = {"kernel", "dtb", "initrd", "itb", "initramfs", "sdcard", "sysupgrade"}
+FILES = {"kernel", "dtb", "initrd", "itb", "initramfs", "sdcard", "sysupgrade", "firmware"}
 """What a folder for --image can hold, as boards/README.md lists it."""
 
 
@@ -44,7 +44,7 @@ def commands(board: Board) -> dict[str, tuple[str, ...]]:
     """All command lines of a board file by where they stand."""
     lines = {f"boot.{way}": way_lines for way, way_lines in board.boot.items()}
     for way, flash in board.flash.items():
-        lines[f"flash.{way}"] = (*flash.write, *flash.read_back)
+        lines[f"flash.{way}"] = (*flash.write, *flash.read_back, *flash.boot)
     return lines
 
 
@@ -82,6 +82,21 @@ def test_a_flash_way_ends_by_printing_a_checksum(name: str) -> None:
     for way, flash in load_board(name, BOARDS).flash.items():
         by_uboot = flash.at == "u-boot" or flash.restarts
         assert ("crc32" if by_uboot else "sha256sum") in flash.read_back[-1], way
+
+
+SET_BY_A_WRITE = re.compile(r"\$\{(filesize|blocks|end|from|to|size|ramdisk)\}")
+"""What tftpboot or a line of a board file sets."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_reading_back_and_booting_need_nothing_that_writing_sets(name: str) -> None:
+    """They are also run where nothing was written, because the image is there already, and after a power cycle."""
+    for way, flash in load_board(name, BOARDS).flash.items():
+        for lines in (flash.read_back, flash.boot):
+            known: set[str] = set()
+            for command in ";".join(lines).split(";"):
+                assert set(SET_BY_A_WRITE.findall(command)) <= known | set(re.findall(r"setexpr (\w+)", command)), way
+                known |= set(re.findall(r"setexpr (\w+)", command))
 
 
 @pytest.mark.parametrize("name", ["ls1046a", "ls1043a", "openwrt-ls1046a"])

@@ -12,7 +12,8 @@ from console_player import LINUX, Player, UBootPlayer, linux, on_pty
 from ssh_server import make_key_file
 
 from fixtures.boot import mains as mains_of
-from fixtures.boot.bringup import bring_up
+from fixtures.boot import ways
+from fixtures.boot.bringup import BringUp
 from fixtures.boot.image import Image
 from fixtures.lab.board import Board, load_board
 from fixtures.lab.labfile import Command, Network, Tftp, Unit
@@ -46,7 +47,8 @@ class Bench:
         assert self.unit.power
         switch = switch_of(self.unit.power, self.unit.id)
         with Console(self.line.url, 115200, self.folder / "console.log") as console:
-            bring_up(unit or self.unit, board, self.image(), switch, console, facts.__setitem__)
+            up = BringUp(unit or self.unit, board, self.image(), switch, console, facts.__setitem__)
+            up.run(ways.first(board))
         return facts
 
     def image(self) -> Image:
@@ -136,7 +138,6 @@ def test_power_that_does_not_switch_is_the_lab(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"boot": {"nfs": ("run nfsboot",)}}, "no way 'tftp' under `boot`, only nfs"),
         ({"boot": {"tftp": ("tftpboot {dtb}",)}}, "nothing to put for {dtb}; known are {initrd}, {kernel}, {server}"),
     ],
 )

@@ -146,7 +146,7 @@ def test_from_booti_to_a_shell(tmp_path: Path) -> None:
         uboot.interrupt(COUNTDOWN, " ", 5)
         linux_boot.watch(console)
         uboot.leave("booti ${kernel_addr_r} - ${fdtcontroladdr}")
-        linux_boot.await_kernel(console, 5)
+        linux_boot.await_kernel(console, 5, "=> ")
         linux_boot.log_in(console, "login: ", "root", "# ", 5)
         assert board.ran == ["booti ${kernel_addr_r} - ${fdtcontroladdr}"]
         assert console.alarm is None
@@ -158,8 +158,10 @@ def test_an_image_that_booti_refuses_is_the_lab(tmp_path: Path) -> None:
         uboot.interrupt(COUNTDOWN, " ", 5)
         linux_boot.watch(console)
         uboot.leave("booti ${kernel_addr_r}")
-        with pytest.raises(LabError, match=r"(?s)the kernel's first line did not come.*Bad Linux ARM64 Image magic"):
-            linux_boot.await_kernel(console, 0.3)
+        with pytest.raises(
+            LabError, match=r"^the kernel's first line did not come: .* had said: .*Bad Linux ARM64 Image magic!$"
+        ):
+            linux_boot.await_kernel(console, 60, "=> ")
 
 
 def says(*parts: str) -> Callable[[Player], None]:
@@ -176,7 +178,7 @@ def logging_in(folder: Path, kernel: Callable[[Player], None], timeout: float) -
         uboot.interrupt(COUNTDOWN, " ", 5)
         linux_boot.watch(console)
         uboot.leave("booti x")
-        linux_boot.await_kernel(console, 5)
+        linux_boot.await_kernel(console, 5, "=> ")
         linux_boot.log_in(console, "login: ", "root", "# ", timeout)
     return console
 
@@ -231,7 +233,7 @@ def test_a_fault_after_the_login_is_seen(tmp_path: Path) -> None:
         uboot.interrupt(COUNTDOWN, " ", 5)
         linux_boot.watch(console)
         uboot.leave("booti x")
-        linux_boot.await_kernel(console, 5)
+        linux_boot.await_kernel(console, 5, "=> ")
         linux_boot.log_in(console, "login: ", "root", "# ", 5)
         with pytest.raises(ProductError, match="unexpected reset"):
             console.expect("never", 10, "what never comes")

@@ -50,6 +50,7 @@ flash:
     image: kernel
     write: ["sf write {kernel}"]
     read_back: [sf read, crc32]
+    boot: [sf read, booti]
 """
 
 
@@ -230,6 +231,8 @@ WRONG = [
     ("calibrated: today, on this unit", "calibrated: true", "34: throughput[0].calibrated: found true; expected text"),
     ("at: u-boot", "at: grub", '37: flash.nor.at: found "grub"; expected u-boot or linux'),
     ("    read_back: [sf read, crc32]\n", "", "36: flash.nor.read_back: missing; expected a list"),
+    ("    boot: [sf read, booti]\n", "", "36: flash.nor.boot: missing; expected a list"),
+    ("  nor:\n", "  tftp:\n", "36: flash.tftp: found under boot too; expected another name"),
     ("[sf read, crc32]", "[]", "40: flash.nor.read_back: found an empty list; expected at least one command"),
     (
         "  timeout: 30",

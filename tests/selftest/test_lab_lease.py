@@ -253,7 +253,7 @@ def test_a_file_removed_between_opening_and_locking_gives_no_worthless_lock(
     """What cleans up /tmp removes the file, another run makes it anew and locks it: ours must not be a second lease."""
     take("virt/0", folder).release()
     (file,) = folder.iterdir()
-    real = lease._check
+    real = lease.refuse_strange
     others: list[object] = []
 
     def remove_and_let_another_in(found: os.stat_result, path: Path) -> None:
@@ -263,7 +263,7 @@ def test_a_file_removed_between_opening_and_locking_gives_no_worthless_lock(
             others.append(None)
             others.append(take("virt/0", folder))
 
-    monkeypatch.setattr(lease, "_check", remove_and_let_another_in)
+    monkeypatch.setattr(lease, "refuse_strange", remove_and_let_another_in)
     assert refusal(folder).startswith("unit virt/0 is held by ")
 
 

@@ -41,7 +41,7 @@ def boot(board: SimulatedBoard, console: Console) -> None:
     loader.run("setenv bootargs console=ttyS0,115200n8 root=/dev/ram panic=-1 loglevel=8")
     linux.watch(console)
     loader.leave("booti ${kernel_addr_r} ${ramdisk_addr_r}:${filesize} ${fdtcontroladdr}")
-    linux.await_kernel(console, 5)
+    linux.await_kernel(console, 5, "=> ")
     linux.log_in(console, "login: ", "root", "# ", 10)
 
 
@@ -79,14 +79,14 @@ def test_a_name_that_arrives_damaged_is_typed_again(tmp_path: Path) -> None:
     with on_the_bench(tmp_path, Line(lose_in=3)) as (board, console):
         board.on(bootloader=False)
         board.later(1.0, lambda: setattr(board.line, "lose_in", 0))
-        linux.await_kernel(console, 5)
+        linux.await_kernel(console, 5, "=> ")
         linux.log_in(console, "login: ", "root", "# ", 10)
 
 
 def test_a_board_that_lets_nobody_in_is_the_product(tmp_path: Path) -> None:
     with on_the_bench(tmp_path) as (board, console):
         board.on(bootloader=False)
-        linux.await_kernel(console, 5)
+        linux.await_kernel(console, 5, "=> ")
         with pytest.raises(ProductError, match="prompt '# ', for 'login: ' came again 3 times"):
             linux.log_in(console, "login: ", "admin", "# ", 10)
 
@@ -128,7 +128,7 @@ TROUBLE = {
 def test_trouble_of_the_kernel_ends_a_command_at_once_and_is_told_whole(name: str, tmp_path: Path) -> None:
     with on_the_bench(tmp_path) as (board, console):
         board.on(bootloader=False)
-        linux.await_kernel(console, 5)
+        linux.await_kernel(console, 5, "=> ")
         linux.log_in(console, "login: ", "root", "# ", 5)
         shell = SerialShell(console)
         board.later(0.2, lambda: board.kernel("crypto: a line before it", *TROUBLE[name]))
@@ -147,7 +147,7 @@ def test_trouble_of_the_kernel_ends_a_command_at_once_and_is_told_whole(name: st
 def test_a_reset_that_nobody_asked_for_is_seen(while_what: str, tmp_path: Path) -> None:
     with on_the_bench(tmp_path) as (board, console):
         board.on(bootloader=False)
-        linux.await_kernel(console, 5)
+        linux.await_kernel(console, 5, "=> ")
         if while_what == "it boots":
             linux.watch(console)
             board.reset()
@@ -166,7 +166,7 @@ def test_a_reset_that_nobody_asked_for_is_seen(while_what: str, tmp_path: Path) 
 def test_a_kernel_that_comes_back_without_a_banner_is_a_reset_too(tmp_path: Path) -> None:
     with on_the_bench(tmp_path) as (board, console):
         board.on(bootloader=False)
-        linux.await_kernel(console, 5)
+        linux.await_kernel(console, 5, "=> ")
         linux.log_in(console, "login: ", "root", "# ", 5)
         board.off()
         board.on(bootloader=False)
@@ -185,7 +185,7 @@ def test_a_board_that_says_what_a_healthy_one_says_raises_no_alarm(tmp_path: Pat
     )
     with on_the_bench(tmp_path) as (board, console):
         board.on(bootloader=False)
-        linux.await_kernel(console, 5)
+        linux.await_kernel(console, 5, "=> ")
         linux.log_in(console, "login: ", "root", "# ", 5)
         board.kernel(*healthy)
         console.expect("DEBUG: nothing", 5, "the last line")
@@ -197,7 +197,7 @@ def test_a_board_that_hangs_is_noticed_by_asking(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(serial_shell, "GRACE", 0.2)
     with on_the_bench(tmp_path) as (board, console):
         board.on(bootloader=False)
-        linux.await_kernel(console, 5)
+        linux.await_kernel(console, 5, "=> ")
         linux.log_in(console, "login: ", "root", "# ", 5)
         assert console.answers(2)
         shell = SerialShell(console)

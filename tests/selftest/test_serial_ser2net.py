@@ -90,7 +90,7 @@ def test_a_console_server_is_used_and_may_be_started_anew(
     monkeypatch.setattr(serial_shell, "QUIET", 0.5)
     with behind(tmp_path, board, protocol) as (server, console):
         board.on(bootloader=False)
-        linux.await_kernel(console, 5)
+        linux.await_kernel(console, 5, "=> ")
         linux.log_in(console, "login: ", "root", "# ", 5)
         shell = SerialShell(console)
         assert shell.run("cat", stdin=DATA).output == DATA
@@ -112,7 +112,7 @@ def test_a_command_outlives_a_console_server_that_is_started_anew(
     monkeypatch.setattr(serial_shell, "QUIET", 0.5)
     with behind(tmp_path, board, protocol) as (server, console):
         board.on(bootloader=False)
-        linux.await_kernel(console, 5)
+        linux.await_kernel(console, 5, "=> ")
         linux.log_in(console, "login: ", "root", "# ", 5)
         shell = SerialShell(console)
         board.later(0.2, server.stop)

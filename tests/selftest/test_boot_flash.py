@@ -1,0 +1,330 @@
+"""Is an image told as written only when it was read back, and is a memory that was left half written never trusted?"""
+
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from simulated_board import SimulatedBoard
+
+from fixtures.boot import flash as flash_room
+from fixtures.boot import ways
+from fixtures.boot.bringup import BringUp
+from fixtures.boot.flash import flash_and_boot
+from fixtures.boot.image import Image
+from fixtures.lab.board import Board, Flash, load_board
+from fixtures.lab.labfile import Console as ConsolePlace
+from fixtures.lab.labfile import Tftp, Unit
+from fixtures.lab.marks import Marks
+from fixtures.link.console import Console
+from fixtures.link.serial_shell import SerialShell
+from fixtures.outcome import LabError, UsageError
+
+CONTENT = b"an image of some bytes" * 100
+SHA256 = sha256(CONTENT).hexdigest()
+CRC = f"{zlib.crc32(CONTENT):08x}"
+
+
+def ways_of(folder: Path) -> dict[str, Flash]:
+    """A memory that U-Boot writes; one that Linux writes, a file; and the first, written by Linux before a restart."""
+    read_back = ("crc32 {itb_size}",)
+    file = folder / "disk"
+    by_linux = (f"cat {{itb}} >{file}",)
+    restart = f"cat {{itb}} >{folder}/spi && touch {folder}/restart"
+    return {
+        "spi": Flash(
+            at="u-boot", image="itb", write=("tftpboot {itb}", "sf write"), read_back=read_back, boot=("booti spi",)
+        ),
+        "disk": Flash(at="linux", image="itb", write=by_linux, read_back=(f"sha256sum <{file}",), boot=("booti disk",)),
+        "upgrade": Flash(
+            at="linux", image="itb", write=(restart,), read_back=read_back, boot=("booti spi",), restarts=True
+        ),
+    }
+
+
+class FlashBoard(SimulatedBoard):
+    """A board with a memory, `spi`, in a file; `spoiled` times what is written there has one bit wrong."""
+
+    def __init__(self, folder: Path) -> None:
+        """See the class."""
+        super().__init__()
+        self.spoiled = 0
+        self.ran: list[str] = []
+        self._folder = folder
+        self._ram = b""
+
+    def _command(self, epoch: int, line: str) -> bool:
+        command, _, rest = line.partition(";")
+        self.ran.append(command)
+        if command.split()[0] not in ("tftpboot", "sf", "crc32"):
+            return super()._command(epoch, line)
+        said, status = self._run(*command.split())
+        self._say(epoch, said + "\r\n" + rest.replace("echo", "").strip().replace("$?", str(status)) + "\r\n")
+        return True
+
+    def _run(self, name: str, argument: str) -> tuple[str, int]:
+        memory = self._folder / "spi"
+        if name == "tftpboot":
+            self._ram = (self._folder / "tftp" / argument).read_bytes()
+        elif name == "sf":
+            spoil = self.spoiled > 0
+            self.spoiled -= spoil
+            memory.write_bytes(bytes([self._ram[0] ^ spoil]) + self._ram[1:])
+        elif not memory.exists():
+            return "no memory", 1
+        else:
+            return f"crc32 for 40400000 ... 404007ff ==> {zlib.crc32(memory.read_bytes()[: int(argument, 16)]):08x}", 0
+        return "", 0
+
+
+@dataclass
+class Mains:
+    """The switch of a simulated board."""
+
+    board: SimulatedBoard
+    settle: float = 0.0
+    certain: bool = True
+
+    def on(self) -> None:
+        """Switch on."""
+        self.board.on()
+
+    def off(self) -> None:
+        """Switch off."""
+        self.board.off()
+
+
+@dataclass
+class Bench:
+    """A simulated unit, whose marks are in a folder of their own."""
+
+    folder: Path
+    board: FlashBoard
+    up: BringUp
+    marks: Marks
+    told: list[str] = field(default_factory=list)
+    facts: dict[str, str | float] = field(default_factory=dict)
+
+    def flash(self, way: str) -> None:
+        """Have the image in a memory, and boot from there."""
+        self.board.ran.clear()
+        self.told.clear()
+
+        def tell(step: str, share: float) -> None:
+            assert 0 <= share <= 1
+            self.told.append(step)
+
+        flash_and_boot(self.up, way, lambda: closing(SerialShell(self.up.console)), self.marks, tell)
+
+    def mark(self, way: str) -> str | None:
+        """What a memory is marked as holding; None: unknown."""
+        mark = self.marks.of(way)
+        assert mark
+        return mark.sha256
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    """A unit of the board virt with other memories."""
+    monkeypatch.setattr(flash_room, "FOLDER", str(tmp_path))
+    with on_the_bench(tmp_path) as made:
+        yield made
+
+
+@contextmanager
+def on_the_bench(folder: Path) -> Iterator[Bench]:
+    (folder / "tftp").mkdir()
+    for name in ("kernel", "initrd", "itb"):
+        (folder / name).write_bytes(CONTENT)
+    with FlashBoard(folder) as line, Console(line.url, 115200, folder / "console.log") as console:
+        unit = Unit(
+            name="0",
+            board="virt",
+            console=ConsolePlace(url=line.url),
+            tftp=Tftp(server="10.0.2.2", folder=folder / "tftp"),
+        )
+        board = load_board("virt", Path(__file__).parents[2] / "boards")
+        board = board.model_copy(
+            update={"flash": ways_of(folder), "boot": {"tftp": ("tftpboot {kernel}", "booti ram")}}
+        )
+        image = Image("release", {name: folder / name for name in ("kernel", "initrd", "itb")})
+        facts: dict[str, str | float] = {}
+        up = BringUp(unit, board, image, Mains(line), console, facts.__setitem__)
+        yield Bench(folder, line, up, Marks("virt/0", folder / "leases"), facts=facts)
+
+
+def test_uboot_writes_and_boots_what_was_read_back(bench: Bench) -> None:
+    bench.flash("spi")
+    assert bench.board.ran == ["version", "tftpboot hil-0/itb", "sf write", f"crc32 {len(CONTENT):x}", "booti spi"]
+    assert bench.mark("spi") == SHA256
+    assert bench.told[0] == "spi: nothing is known of what it holds; it is written"
+    assert bench.facts["memory"] == "spi: written, read back right"
+    assert bench.facts["SHA-256 in the memory"] == SHA256
+    assert bench.facts["bytes in the memory"] == len(CONTENT)
+
+
+def test_what_is_there_already_is_read_back_and_not_written(bench: Bench) -> None:
+    bench.flash("spi")
+    bench.flash("spi")
+    assert bench.board.ran == ["version", f"crc32 {len(CONTENT):x}", "booti spi"]
+    assert bench.told[-2] == "spi holds the image already, as was read back"
+    assert bench.facts["memory"] == "spi: held it already, read back right"
+
+
+def test_another_image_is_written_over_the_one_that_is_there(bench: Bench) -> None:
+    bench.marks.holds("spi", "0" * 64)
+    bench.flash("spi")
+    assert "sf write" in bench.board.ran and bench.told[0].startswith("spi: holds another image: ")
+    assert bench.mark("spi") == SHA256
+
+
+def test_a_mark_that_lies_is_found_and_the_image_written(bench: Bench) -> None:
+    bench.flash("spi")
+    (bench.folder / "spi").write_bytes(b"\0" + CONTENT[1:])
+    bench.flash("spi")
+    assert "spi is marked as holding the image, and reads back" in bench.told[1]
+    assert "sf write" in bench.board.ran and (bench.folder / "spi").read_bytes() == CONTENT
+
+
+def test_a_write_that_was_cut_short_is_told_and_done_again(bench: Bench) -> None:
+    bench.flash("spi")
+    bench.marks.begin("spi")
+    bench.flash("spi")
+    assert bench.told[0].startswith("spi: unknown: a write was begun and did not end well, since 20")
+    assert "sf write" in bench.board.ran and bench.mark("spi") == SHA256
+
+
+def test_one_wrong_write_is_written_again(bench: Bench) -> None:
+    bench.board.spoiled = 1
+    bench.flash("spi")
+    assert bench.board.ran.count("sf write") == 2 and bench.mark("spi") == SHA256
+    assert bench.facts["memory"] == "spi: written 2 times, read back right"
+
+
+def test_two_wrong_writes_are_the_lab_and_nothing_is_booted(bench: Bench) -> None:
+    bench.board.spoiled = 2
+    wrong = f"{zlib.crc32(bytes([CONTENT[0] ^ 1]) + CONTENT[1:]):08x}"
+    told = rf"^flash: unit virt/0: spi was written 2 times and reads back {wrong}; expected {CRC}, the CRC-32 of"
+    with pytest.raises(LabError, match=told):
+        bench.flash("spi")
+    assert bench.mark("spi") is None and bench.board.ran[-1].startswith("crc32")
+
+
+def test_the_memory_is_unknown_before_the_first_byte_is_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.flash("spi")
+    monkeypatch.setattr(bench.board, "_run", lambda *_: ("the memory does not answer", 1))
+    bench.marks.holds("spi", "0" * 64)
+    with pytest.raises(LabError, match=r"^U-Boot says status 1 to 'tftpboot hil-0/itb': the memory does not answer$"):
+        bench.flash("spi")
+    assert bench.mark("spi") is None
+
+
+def test_linux_writes_and_the_board_is_switched_off_before_it_boots(bench: Bench) -> None:
+    bench.flash("disk")
+    assert bench.board.starts == 2
+    assert bench.board.ran == ["version", "tftpboot hil-0/kernel", "booti ram", "version", "booti disk"]
+    assert (bench.folder / "disk").read_bytes() == CONTENT and bench.mark("disk") == SHA256
+    assert bench.facts["memory"] == "disk: written, read back right"
+
+
+def test_linux_finds_a_memory_that_is_wrong(bench: Bench) -> None:
+    flash = bench.up.board.flash["disk"]
+    worn = flash.model_copy(update={"write": (*flash.write, f"echo >>{bench.folder}/disk")})
+    bench.up.board = bench.up.board.model_copy(update={"flash": {"disk": worn}})
+    with pytest.raises(LabError, match=rf"disk was written 2 times and reads back [0-9a-f]{{64}}; expected {SHA256}"):
+        bench.flash("disk")
+    assert bench.mark("disk") is None and bench.board.starts == 1
+
+
+def test_a_board_without_room_for_the_file_is_told_before_it_is_put_there(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flash_room, "SPARE", 1 << 60)
+    with pytest.raises(
+        LabError, match=r"^flash: disk full on the board: .* bytes free, and the image's file 'itb' needs"
+    ):
+        bench.flash("disk")
+    assert not (bench.folder / "hil-itb").exists() and bench.mark("disk") is None
+
+
+def test_a_command_of_linux_that_fails_is_the_lab(bench: Bench) -> None:
+    broken = bench.up.board.flash["disk"].model_copy(update={"write": ("echo no such memory >&2; exit 3",)})
+    bench.up.board = bench.up.board.model_copy(update={"flash": {"disk": broken}})
+    with pytest.raises(LabError, match=r"^flash: exit status 3 on the board from .*: no such memory$"):
+        bench.flash("disk")
+
+
+def test_a_write_that_ends_in_a_restart_is_read_back_by_uboot(bench: Bench) -> None:
+    def restart() -> None:
+        while not (bench.folder / "restart").exists():
+            time.sleep(0.02)
+        bench.board.reset()
+
+    watcher = threading.Thread(target=restart, daemon=True)
+    watcher.start()
+    bench.flash("upgrade")
+    watcher.join(5)
+    assert bench.board.starts == 2
+    assert bench.board.ran[2:] == ["booti ram", f"crc32 {len(CONTENT):x}", "booti spi"]
+    assert bench.mark("upgrade") == SHA256
+
+
+def test_a_read_back_that_prints_no_sum_is_the_lab(bench: Bench) -> None:
+    mute = bench.up.board.flash["spi"].model_copy(update={"read_back": ("setenv x",)})
+    bench.up.board = bench.up.board.model_copy(update={"flash": {"spi": mute}})
+    with pytest.raises(
+        LabError, match=r"^flash: no sum in what 'setenv x' printed, the last line of `read_back` under"
+    ):
+        bench.flash("spi")
+
+
+# Ways and marks
+
+
+def test_a_way_that_is_not_there_and_an_image_without_its_file_are_refused(bench: Bench) -> None:
+    board: Board = bench.up.board
+    with pytest.raises(
+        UsageError, match=r"^--boot sip: board virt has no such way; there are: tftp, spi, disk, upgrade;"
+    ):
+        ways.check(board, "sip", None)
+    with pytest.raises(UsageError, match=r"writes the file 'itb' of the image, and the image has only initrd, kernel$"):
+        ways.check(board, "spi", ["kernel", "initrd"])
+    with pytest.raises(UsageError, match=r"nothing to put for \{kernel\}; known are \{itb\}, \{server\}$"):
+        ways.check(board, "disk", ["itb"])
+    ways.check(board, "spi", ["itb"])
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"spi": 1}', '{"spi": {"sha256": "x", "user": "a", "since": "b"}}'])
+def test_marks_that_cannot_be_read_say_nothing(tmp_path: Path, text: str) -> None:
+    marks = Marks("virt/0", tmp_path / "leases")
+    marks.holds("spi", SHA256)
+    (file,) = (tmp_path / "leases").iterdir()
+    assert marks.of("spi") and file.stat().st_mode & 0o777 == 0o666
+    file.write_text(text)
+    assert marks.of("spi") is None
+    marks.begin("spi")
+    assert (mark := marks.of("spi")) and mark.sha256 is None
+
+
+def test_marks_of_other_memories_and_units_stay(tmp_path: Path) -> None:
+    marks = Marks("virt/0", tmp_path / "leases")
+    marks.holds("disk", SHA256)
+    marks.begin("spi")
+    assert (mark := marks.of("disk")) and mark.sha256 == SHA256
+    assert Marks("virt/1", tmp_path / "leases").of("disk") is None
+
+
+def test_a_file_of_marks_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
+    marks = Marks("virt/0", tmp_path / "leases")
+    marks.holds("spi", SHA256)
+    (file,) = (tmp_path / "leases").iterdir()
+    file.rename(tmp_path / "elsewhere")
+    file.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(LabError, match="which says what the unit's memories hold"):
+        marks.begin("spi")
+    assert SHA256 in (tmp_path / "elsewhere").read_text()
