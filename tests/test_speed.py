@@ -1,11 +1,14 @@
 """Is it fast enough, and not suspiciously fast?"""
 
+from collections.abc import Callable
+
 import pytest
 
 from fixtures.lab.board import Board, Throughput
 from fixtures.link.shell import Shell
 from fixtures.outcome import ProductError
 from fixtures.record.record import RunRecord
+from fixtures.speed import pace
 from fixtures.speed.bounds import judge
 from fixtures.speed.openssl_speed import measure
 
@@ -27,3 +30,11 @@ def test_throughput_is_within_its_bounds(throughput: Throughput, stack: Shell, b
         pytest.skip(f"measured, and not judged: its bounds are not calibrated: {throughput.uncalibrated}")
     if any(complaints):
         raise ProductError("\n".join(complaint for complaint in complaints if complaint))
+
+
+def test_no_layer_takes_far_longer_than_the_quickest(
+    promised: str, paces: Callable[[str], dict[str, pace.Pace]]
+) -> None:
+    """Whatever the bounds: a wait in one layer shows beside the others, and one in the accelerator beside software."""
+    if complaints := pace.judge(paces(promised)):
+        raise ProductError("\n".join(complaints))

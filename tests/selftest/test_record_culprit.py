@@ -1,5 +1,7 @@
 """Is the right layer blamed for what was found, and none where it cannot be told?"""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +132,129 @@ def test_the_layer_to_blame(case: str) -> None:
 )
 def test_what_did_not_load(reason: str, layer: str | None) -> None:
     assert culprit([failed(reason)]).layer == layer
+
+
+RUNS = Path(__file__).parent / "data/culprit"
+"""Lines from the run records of boards that were bad on purpose, named after what was bad."""
+
+
+def of_a_run(name: str) -> list[Record]:
+    """The lines of a real run."""
+    return [json.loads(line) for line in (RUNS / f"{name}.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "confidence", "because"),
+    [
+        ("kernel-no-afalg", "kernel", "certain", "EAFNOSUPPORT"),
+        ("kernel-no-ctr", "kernel", "likely", "/proc/crypto has no ctr(aes)"),
+        ("driver-unbound", "driver", "certain", "virtio_crypto_aes_cbc is not in /proc/crypto"),
+        ("cryptodev-no-hash-copy", "cryptodev", "likely", "CIOCCPHASH failed"),
+        ("cryptodev-few-wrong", None, "unknown", "may be right by luck"),
+        ("driver-interrupts-lost", "driver", "likely", "openssl waits for ever in its module virtio_crypto"),
+        ("driver-few-wrong", "driver", "likely", "at cryptodev and through AF_ALG"),
+    ],
+)
+def test_a_run_that_was(name: str, layer: str | None, confidence: str, because: str) -> None:
+    blame = culprit(of_a_run(name))
+    assert (blame.layer, blame.confidence) == (layer, confidence), blame
+    assert because in "; ".join(blame.because)
+
+
+def changed(name: str, which: Callable[[Record], bool], **new: Any) -> list[Record]:
+    """The lines of a real run, some of them changed."""
+    records = of_a_run(name)
+    assert any(which(record) for record in records)
+    return [{**record, **new} if which(record) else record for record in records]
+
+
+def is_at(layer: str) -> Callable[[Record], bool]:
+    """Vectors at a layer."""
+    return lambda record: record["kind"] == "vectors" and record["layer"] == layer
+
+
+CONTRADICTIONS: dict[str, list[Record]] = {
+    "/proc/crypto has none and the engine gets none, and all below it answers": changed(
+        "kernel-no-ctr", lambda it: is_at("cryptodev")(it) or is_at("afalg")(it), failed=0, driver="ctr(aes-ce)"),
+    "no AF_ALG, and right answers through it": [*of_a_run("kernel-no-afalg"), *answers(CTR)],
+    "the driver is there after all": changed(
+        "driver-unbound", lambda record: record["kind"] == "algorithm", candidates=CANDIDATES[::-1]),
+    "the ioctl fails, and the answers of cryptodev are wrong, too": changed(
+        "cryptodev-no-hash-copy", lambda it: is_at("cryptodev")(it) or is_at("afalg")(it), failed=1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CONTRADICTIONS)
+def test_a_contradiction_planted_in_a_real_run_is_no_certainty(case: str) -> None:
+    blame = culprit(CONTRADICTIONS[case])
+    assert (blame.layer, blame.confidence) == (None, "unknown"), blame
+
+
+def test_a_rule_is_told_from_chance() -> None:
+    """One answer of many, or as many as twice a coincidence makes; and three, at two layers alike."""
+    assert culprit([*of_many(1, "engine"), failed()]).layer is None
+    assert culprit([*of_many(1, *LAYERS[1:3]), failed()]).layer is None
+    assert culprit([*of_many(3, *LAYERS[1:3]), failed()]).layer == "engine"
+
+
+def of_many(wrong: int, *layers: str) -> list[Record]:
+    """Answers of AES-128-CBC: so many of 500 wrong at some layers."""
+    return [{**record, "total": 500, "failed": wrong if record["failed"] else 0} for record in answers(CBC, *layers)]
+
+
+def timed(**milliseconds: float) -> list[Record]:
+    """How long an operation takes at each layer, as a run with a broken floor has it."""
+    times = [
+        {"kind": "pace", "layer": layer.replace("_", "-"), "algorithm": CBC, "seconds": value / 1000}
+        for layer, value in milliseconds.items()
+    ]
+    return [*times, failed("0.046 MB/s is below the floor of 0.1 MB/s: aes-128-cbc at layer engine")]
+
+
+@pytest.mark.parametrize(
+    ("records", "layer"),
+    [
+        (timed(openssl=3.5, engine=353, engine_explicit=351, cryptodev=352, afalg=352), "driver"),  # of a real run
+        (timed(openssl=6.8, engine=366, engine_explicit=367, cryptodev=352, afalg=3.2), "cryptodev"),  # of a real run
+        (timed(openssl=3.5, engine=353, engine_explicit=351, cryptodev=4, afalg=3), "engine"),
+        (timed(openssl=3.5, engine=5, engine_explicit=5, cryptodev=4, afalg=300), "kernel"),
+        (timed(openssl=353, engine=353, engine_explicit=351, cryptodev=352, afalg=352), None),  # the whole board
+        (timed(openssl=3.5, engine=353), None),  # not asked below
+        (timed(openssl=3.5, engine=5, engine_explicit=5, cryptodev=4, afalg=3), None),  # nothing is slow
+        ([*timed(openssl=3.5, engine=353, cryptodev=352, afalg=352)[:-1], failed()], None),  # no bound is broken
+    ],
+)
+def test_who_makes_it_slow(records: list[Record], layer: str | None) -> None:
+    blame = culprit(records)
+    assert (blame.layer, blame.confidence) == (layer, "likely" if layer else "unknown"), blame
+
+
+def blocked(*stack: str, promised: str = PROMISED) -> list[Record]:
+    """A command that did not end, and where in the kernel its task is."""
+    lines = "\n".join(f"[<0>] {line}" for line in stack)
+    return [
+        {"kind": "blocked", "task": "openssl", "stack": lines, "promised": [promised]},
+        failed("did not end within 30 s: openssl version"),
+    ]
+
+
+WAITING = "cipher_run+0x1c/0x80 [cryptodev]"
+
+
+@pytest.mark.parametrize(
+    ("records", "layer", "because"),
+    [
+        (blocked("ctrl_vq+0x9c/0x100 [virtio_crypto]", WAITING), "driver", "in its module virtio_crypto"),
+        (blocked("jr_enqueue+0x9c/0x100 [caam_jr]", promised="cbc-aes-caam"), "driver", "in its module caam_jr"),
+        (blocked(WAITING), None, "for itself, or for a driver?"),
+        (blocked("do_wait+0x1/0x2"), None, "not asked"),
+        (blocked("ctrl_vq+0x9c/0x100 [virtio_crypto]", promised="cbc-aes-caam"), None, "for itself, or"),
+    ],
+)
+def test_who_waits_for_ever(records: list[Record], layer: str | None, because: str) -> None:
+    blame = culprit(records)
+    assert (blame.layer, blame.confidence) == (layer, "likely" if layer else "unknown"), blame
+    assert because in "; ".join(blame.because)
 
 
 OOPS = """kernel oops, seen on the console: Unable to handle kernel NULL pointer dereference; console socket://x:

@@ -115,6 +115,9 @@ GOOD: dict[str, dict[str, Any]] = {
         "after": 2,
         "proven": True,
     },
+    "pace": {"layer": "afalg", "algorithm": "AES-128-CBC", "driver": "cbc-aes-caam", "block": 16384, "seconds": 0.0003},
+    "blocked": {"task": "openssl", "stack": "[<0>] wait+0x1/0x2 [caam_jr]", "promised": ["cbc-aes-caam"]},
+    "recovery": {"unit": "virt/0", "after": "SSH was lost", "by": "switched off and on"},
     "calibration": {
         "algorithm": "aes-128-cbc",
         "block": 16384,

@@ -89,7 +89,8 @@ def built_parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def image(packages: Path, parts: tuple[Path, Path], into: Path, fault: Fault | None = None) -> dict[str, Path]:
     """Put an image together and unpack it again; returns its files by name."""
     into.mkdir()
-    assemble(packages, *parts, fault, into)
+    module, engine = parts
+    assemble(packages, (module,), engine, fault, into)
     tree = into / "tree"
     tree.mkdir()
     with (into / "initrd").open("rb") as archive:
