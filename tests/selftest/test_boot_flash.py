@@ -219,7 +219,7 @@ def test_the_memory_is_unknown_before_the_first_byte_is_written(bench: Bench, mo
     bench.flash("spi")
     monkeypatch.setattr(bench.board, "_run", lambda *_: ("the memory does not answer", 1))
     bench.marks.holds("spi", "0" * 64)
-    with pytest.raises(LabError, match="^U-Boot says status 1 to 'tftpboot hil-0/itb': the memory does not answer$"):
+    with pytest.raises(LabError, match=r"^U-Boot says status 1 to 'tftpboot hil-0/itb': the memory does not answer$"):
         bench.flash("spi")
     assert bench.mark("spi") is None
 
