@@ -8,13 +8,14 @@ pytest_plugins = [
     "fixtures.gate.outcomes",  # first, so that it is configured last, when nothing is left to refuse
     "fixtures.gate.calibration",
     "fixtures.gate.asking",
+    "fixtures.gate.interface",
     "fixtures.gate.units",
     "fixtures.virt.unit",
     "fixtures.gate.options",
 ]
 
 TESTS = Path(__file__).parent / "tests"
-QUESTIONS = ("boot", "stack", "symbols", "aes", "sha", "offload", "speed", "calibrate")
+QUESTIONS = ("boot", "stack", "symbols", "cryptodev", "aes", "sha", "streams", "offload", "speed", "calibrate")
 """The order in which a board is asked: what later questions stand on comes first."""
 
 

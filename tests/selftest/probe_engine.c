@@ -4,8 +4,13 @@
  *
  * Its control command MODE: right; wrong (one bit of each answer); nothing (offers no algorithm); refuses (each
  * operation fails); crashes (the sixth operation); hangs (the second); crashes-at-exit.
+ * Right in one go: loses-iv (a cipher's update begins with the first IV again); unaligned (wrong from and to addresses that
+ * are no multiple of 4); overruns (a byte behind the answer); spoils-input; forgets-copied (a copied digest begins anew);
+ * keeps-hashing (a digest that is begun anew goes on); empty-zeros (a digest of nothing is zeros); dies-in-child; leaks (a
+ * descriptor each time that a digest begins).
  */
 #include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -48,6 +53,7 @@ int EVP_MD_meth_set_app_datasize(EVP_MD *, int);
 int EVP_MD_meth_set_init(EVP_MD *, int (*)(EVP_MD_CTX *));
 int EVP_MD_meth_set_update(EVP_MD *, int (*)(EVP_MD_CTX *, const void *, size_t));
 int EVP_MD_meth_set_final(EVP_MD *, int (*)(EVP_MD_CTX *, unsigned char *));
+int EVP_MD_meth_set_copy(EVP_MD *, int (*)(EVP_MD_CTX *, const EVP_MD_CTX *));
 void *EVP_MD_CTX_get0_md_data(const EVP_MD_CTX *);
 
 typedef struct {
@@ -64,6 +70,7 @@ enum { AES_128_CBC = 419, SHA256 = 672, CBC_MODE = 2, MODE_COMMAND = 200, STRING
 
 static char mode[32] = "right";
 static unsigned operations;
+static pid_t bound_by;
 
 static int is(const char *name)
 {
@@ -77,6 +84,8 @@ static void misbehave(void)
         *(volatile int *)0 = 1;
     while (is("hangs") && operations == 2)
         pause();
+    if (is("dies-in-child") && getpid() != bound_by)
+        abort();
 }
 
 struct keyed {
@@ -92,19 +101,46 @@ static int cipher_init(EVP_CIPHER_CTX *context, const unsigned char *key, const 
     return !key || !(encrypt ? AES_set_encrypt_key(key, 128, &own->key) : AES_set_decrypt_key(key, 128, &own->key));
 }
 
+static int is_unaligned(const void *address)
+{
+    return (uintptr_t)address % 4 != 0;
+}
+
 static int cipher_do(EVP_CIPHER_CTX *context, unsigned char *out, const unsigned char *in, size_t length)
 {
     const struct keyed *own = EVP_CIPHER_CTX_get_cipher_data(context);
+    unsigned char *iv = EVP_CIPHER_CTX_iv_noconst(context), first[16];
     misbehave();
-    AES_cbc_encrypt(in, out, length, &own->key, EVP_CIPHER_CTX_iv_noconst(context), own->encrypt);
-    if (is("wrong") && length)
+    memcpy(first, iv, sizeof first);
+    AES_cbc_encrypt(in, out, length, &own->key, iv, own->encrypt);
+    if (is("loses-iv"))
+        memcpy(iv, first, sizeof first);
+    if (length && (is("wrong") || (is("unaligned") && (is_unaligned(in) || is_unaligned(out)))))
         out[length - 1] ^= 1;
+    if (is("overruns"))
+        out[length] ^= 1;
+    if (is("spoils-input"))
+        *(unsigned char *)in ^= 1;
     return !is("refuses");
+}
+
+/* How many bits a SHA256_CTX was given: its ninth word. */
+static unsigned *hashed(const EVP_MD_CTX *context)
+{
+    return (unsigned *)EVP_MD_CTX_get0_md_data(context) + 8;
 }
 
 static int digest_init(EVP_MD_CTX *context)
 {
-    return SHA256_Init(EVP_MD_CTX_get0_md_data(context));
+    if (is("leaks"))
+        (void)!dup(0);
+    return (is("keeps-hashing") && *hashed(context)) || SHA256_Init(EVP_MD_CTX_get0_md_data(context));
+}
+
+static int digest_copy(EVP_MD_CTX *to, const EVP_MD_CTX *from)
+{
+    (void)from;
+    return !is("forgets-copied") || SHA256_Init(EVP_MD_CTX_get0_md_data(to));
 }
 
 static int digest_update(EVP_MD_CTX *context, const void *data, size_t length)
@@ -115,8 +151,10 @@ static int digest_update(EVP_MD_CTX *context, const void *data, size_t length)
 static int digest_final(EVP_MD_CTX *context, unsigned char *out)
 {
     misbehave();
-    int good = SHA256_Final(out, EVP_MD_CTX_get0_md_data(context));
+    int empty = !*hashed(context), good = SHA256_Final(out, EVP_MD_CTX_get0_md_data(context));
     out[0] ^= is("wrong") ? 1 : 0;
+    if (is("empty-zeros") && empty)
+        memset(out, 0, 32);
     return good && !is("refuses");
 }
 
@@ -143,6 +181,7 @@ static const EVP_MD *digest(void)
         EVP_MD_meth_set_init(made, digest_init);
         EVP_MD_meth_set_update(made, digest_update);
         EVP_MD_meth_set_final(made, digest_final);
+        EVP_MD_meth_set_copy(made, digest_copy);
     }
     return made;
 }
@@ -190,6 +229,7 @@ int bind_engine(ENGINE *engine, const char *id, const void *functions)
     static const ENGINE_CMD_DEFN commands[] = {{MODE_COMMAND, "MODE", "how to behave", STRING_ARGUMENT},
                                                {0, NULL, NULL, 0}};
     (void)functions;
+    bound_by = getpid();
     return (!id || !strcmp(id, "hiltest")) && ENGINE_set_id(engine, "hiltest") &&
            ENGINE_set_name(engine, "the test engine of offload-hil") && ENGINE_set_ciphers(engine, offer_ciphers) &&
            ENGINE_set_digests(engine, offer_digests) && ENGINE_set_cmd_defns(engine, commands) &&

@@ -15,7 +15,7 @@ from fixtures.vectors.model import Vector, VectorGroup
 
 
 def group(name: str, size: int = 16) -> VectorGroup:
-    vectors = tuple(Vector(f"COUNT = {n}", n, b"", b"", bytes(size), b"") for n in range(2))
+    vectors = tuple(Vector(f"COUNT = {n}", n, b"", b"", bytes([n]) * size, b"") for n in range(2))
     return VectorGroup("SHA1", "digest", name, "here", vectors)
 
 
@@ -59,17 +59,24 @@ def asked(board: Board, *plan: tuple[Layer, VectorGroup]) -> list[str]:
     return came
 
 
-def test_groups_of_a_layer_go_in_one_trip() -> None:
+def test_groups_that_follow_each_other_at_a_layer_go_in_one_trip() -> None:
     board = Board()
     plan: list[tuple[Layer, VectorGroup]] = [("engine", A), ("engine", B), ("afalg", A), ("engine", C), ("afalg", B)]
     assert asked(board, *plan) == ["A", "B", "A", "C", "B"]
-    assert board.trips == [("engine", "ABC"), ("afalg", "AB")]
+    assert board.trips == [("engine", "AB"), ("afalg", "A"), ("engine", "C"), ("afalg", "B")]
 
 
 def test_a_load_is_not_exceeded_but_by_one_group_alone() -> None:
     board, heavy, light = Board(), group("H", room.LOAD), group("L", room.LOAD // 4)
     assert asked(board, ("engine", A), ("engine", heavy), ("engine", light), ("engine", B)) == ["A", "H", "L", "B"]
     assert board.trips == [("engine", "A"), ("engine", "H"), ("engine", "LB")]
+
+
+def test_what_is_sent_once_weighs_once() -> None:
+    same = Vector("COUNT = 0", 0, b"", b"", bytes(room.LOAD // 2), b"")
+    board, many = Board(), VectorGroup("SHA1", "digest", "M", "here", (same,) * 2)
+    assert asked(board, ("engine", many), ("engine", A)) == ["M", "A"]
+    assert board.trips == [("engine", "MA")]
 
 
 def test_a_death_is_its_groups_and_the_others_are_asked_again() -> None:

@@ -60,14 +60,17 @@ SHA512 = group("SHA512-LongMsg")
 @pytest.fixture(scope="session")
 def program(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The probe for this machine."""
-    return build(MACHINE, "glibc", tmp_path_factory.mktemp("probe")).read_bytes()
+    return build(MACHINE, "glibc", tmp_path_factory.getbasetemp() / "probe").read_bytes()
 
 
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The test engine for this machine, with libcrypto's symbols left to whoever loads it."""
-    folder = tmp_path_factory.mktemp("engine")
+    folder = tmp_path_factory.getbasetemp() / "engine"  # one for all files that ask for it
+    folder.mkdir(exist_ok=True)
     made = folder / "hiltest.so"
+    if made.exists():
+        return made
     flags = ("-target", f"{MACHINE}-linux-gnu.2.28", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror")
     environment = os.environ | {"ZIG_LOCAL_CACHE_DIR": str(folder), "ZIG_GLOBAL_CACHE_DIR": str(folder)}
     source = Path(__file__).with_name("probe_engine.c")
@@ -326,7 +329,9 @@ def test_input_that_was_cut_or_changed_is_refused_before_anything_is_run(
         ("group SHA256 digest 1\n0 - - abc", "2 the input has an odd number"),
         ("group SHA256 digest 1\n0 - - 0g", "2 the input has '0g'"),
         ("group SHA256 digest 1\n0 - - =", "2 the input is '='"),
-        ("group SHA256 digest 1\n0 - - 00 00", "2 there is more"),
+        ("group SHA256 digest 1\n0 - - 00 00", "2 there is no way '00'"),
+        ("group SHA256 digest 1\n0 - - 00 split x", "2 the way's first number is 'x'"),
+        ("group SHA256 digest 1\n0 - - 00 split 1 2 3", "2 there is more"),
         ("group SHA256 digest 1\n0 - -", "2 there is no input"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import random
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -215,6 +215,17 @@ def test_input_is_written_in_short() -> None:
     ).encode()
     sent = encode([*GROUPS, Repeat("AES-128-CBC", "decrypt", 256, 4096)])
     assert sent == body + b"end %08x\n" % zlib.crc32(body)
+
+
+def test_a_way_stands_behind_its_vector_and_an_answer_once_more_is_a_sign() -> None:
+    vectors = tuple(replace(VECTORS[0], way=way) for way in ("split 1", "split 2", "many 3", "bare"))
+    group = VectorGroup("AES-128-CBC", "encrypt", "pieces", "here", vectors)
+    assert encode([group]).splitlines()[2:5] == [b"1 = = = split 2", b"2 = = = many 3", b"3 = = = bare"]
+    said = ["group 0 AES-128-CBC encrypt 4", "a 0.0 ab", "a 0.1 =", "e 0.2 too many", "a 0.3 =", "done 0 4 0.1 nobody"]
+    (given,) = read(said, [group]).groups
+    assert given.answers == (Answer(b"\xab", ""), Answer(b"\xab", ""), Answer(b"", "too many"), Answer(b"\xab", ""))
+    with pytest.raises(LabError, match="does not fit what it was asked"):
+        read([said[0], "a 0.0 ="], [group])
 
 
 def test_a_repeat_is_read_between_groups() -> None:

@@ -48,6 +48,14 @@ def promise(candidates: list[str] = CANDIDATES, **more: Any) -> Record:
     }  # fmt: skip
 
 
+def row(*, driver: bool, passed: bool = False, seen: str = "crypt=0") -> Record:
+    """A question about cryptodev's interface."""
+    return {
+        "kind": "interface", "layer": "cryptodev", "row": "crypt-1MiB", "caller": "native", "passed": passed,
+        "seen": seen, "expected": {}, "driver": driver,
+    }  # fmt: skip
+
+
 def failed(reason: str = "wrong") -> Record:
     """A test that failed."""
     return {"kind": "test", "nodeid": "t.py::t", "outcome": "failed", "seconds": 0.1, "reason": reason}
@@ -58,6 +66,10 @@ NONE = LAYERS[1:]
 CASES: dict[str, tuple[list[Record], str | None, str]] = {
     "wrong below both ways in, right with another driver": (
         [*answers(CBC, *LAYERS[1:]), *answers(CTR)], "driver", "certain"),
+    "right in one go, wrong in other ways at the engine": (
+        [*answers(CBC), *answers(CBC, "engine", "engine-explicit"), *answers(CTR)], "engine", "likely"),
+    "right in one go, wrong in other ways from cryptodev up": (
+        [*answers(CBC), *answers(CBC, *LAYERS[1:4]), *answers(CBC)], "cryptodev", "certain"),
     "wrong below both ways in, nothing to compare": (answers(CBC, *LAYERS[1:]), "driver", "likely"),
     "wrong from cryptodev up, right beside it": (answers(CBC, *LAYERS[1:4]), "cryptodev", "certain"),
     "wrong at cryptodev, right with another driver": (
@@ -83,6 +95,16 @@ CASES: dict[str, tuple[list[Record], str | None, str]] = {
         [*answers(CBC), promise(offered=False)], "engine", "certain"),
     "two layers by themselves": ([*answers(CBC, "engine"), *proofs("afalg")], None, "unknown"),
     "nothing was asked layer by layer": ([], None, "unknown"),
+    "cryptodev answers wrongly by itself": ([*answers(CBC), row(driver=False)], "cryptodev", "certain"),
+    "cryptodev answers wrongly, and so does the engine": (
+        [*answers(CBC, "engine"), row(driver=False)], None, "unknown"),
+    "a row at which a driver has a part, vectors are right": (
+        [*answers(CBC), row(driver=True)], "cryptodev", "likely"),
+    "a row at which a driver has a part, no vectors": ([row(driver=True)], "cryptodev", "likely"),
+    "a row at which a driver has a part, its vectors are wrong too": (
+        [*answers(CBC, *LAYERS[1:]), *answers(CTR), row(driver=True)], "driver", "certain"),
+    "what a row needs is not there": ([row(driver=True, seen="lacks=21/0:ENOENT")], None, "unknown"),
+    "the rows are right": ([*answers(CBC, "engine"), row(driver=False, passed=True)], "engine", "likely"),
 }  # fmt: skip
 
 
@@ -108,6 +130,38 @@ def test_the_layer_to_blame(case: str) -> None:
 )
 def test_what_did_not_load(reason: str, layer: str | None) -> None:
     assert culprit([failed(reason)]).layer == layer
+
+
+OOPS = """kernel oops, seen on the console: Unable to handle kernel NULL pointer dereference; console socket://x:
+  | [   20.5] Modules linked in: sha512_generic cryptodev(OE) virtio_crypto
+  | [   20.5] pc : {pc}
+  | [   20.6] Call trace:
+  | [   20.6]  memcpy+0x10/0x20
+  | [   20.6]  {caller}
+  | [   20.6]  cryptodev_ioctl+0x348/0x910 [cryptodev]
+"""
+IN_DRIVER, IN_CRYPTODEV = "virtio_crypto_done+0x1/0x2 [virtio_crypto]", "session_close+0x6c/0x150 [cryptodev]"
+
+
+@pytest.mark.parametrize(
+    ("pc", "caller", "layer"),
+    [
+        (IN_CRYPTODEV, IN_DRIVER, "cryptodev"),
+        (IN_DRIVER, IN_CRYPTODEV, "driver"),
+        ("memcpy+0x10/0x20", IN_DRIVER, "driver"),
+        ("memcpy+0x10/0x20", "vfs_ioctl+0x1/0x2", "cryptodev"),
+        ("virtnet_poll+0x1/0x2 [virtio_net]", IN_CRYPTODEV, None),
+    ],
+)
+def test_the_module_of_an_oops(pc: str, caller: str, layer: str | None) -> None:
+    blame = culprit([promise(), failed(OOPS.format(pc=pc, caller=caller))])
+    assert (blame.layer, blame.confidence) == (layer, "likely" if layer else "unknown"), blame
+    assert "the kernel's trouble is in its module" in blame.because[0]
+
+
+def test_an_oops_without_modules_blames_nobody() -> None:
+    text = OOPS.format(pc="memcpy+0x10/0x20", caller="vfs_ioctl+0x1/0x2").replace(" [cryptodev]", "")
+    assert culprit([promise(), failed(text)]).layer is None
 
 
 def test_nobody_is_blamed_where_nothing_failed() -> None:

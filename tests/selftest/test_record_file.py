@@ -128,6 +128,15 @@ GOOD: dict[str, dict[str, Any]] = {
         "floor": 4.4e7,
         "ceiling": 2.4e8,
     },
+    "interface": {
+        "layer": "cryptodev",
+        "row": "crypt-zero-length",
+        "caller": "native",
+        "passed": True,
+        "seen": "crypt=0",
+        "expected": {"crypt": "0"},
+        "driver": False,
+    },
     "throughput": {
         "layer": "engine",
         "algorithm": "aes-128-cbc",

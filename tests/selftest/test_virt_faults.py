@@ -8,9 +8,10 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 from symbols_build import build, calls
 
-from fixtures.virt.faults import FAULTS, OPENSSL_CNF, listing
+from fixtures.virt.faults import ENGINE, FAULTS, OPENSSL_CNF, Fault, edited, listing
 from fixtures.virt.image import ROOTFS
 from fixtures.virt.layout import ENGINES
+from fixtures.virt.mends import MENDS, edits_for
 
 MODULE = "usr/lib/modules/6.1.0-56-arm64/extra/cryptodev.ko"
 LAYERS = {"openssl", "engine", "cryptodev", "kernel", "driver"}
@@ -87,6 +88,24 @@ def test_a_fault_that_is_planted_already_cannot_be_planted_again(root: Path, nam
     FAULTS[name].plant(root)
     with pytest.raises((ValueError, StopIteration)):
         FAULTS[name].plant(root)
+
+
+def test_every_mend_is_left_out_by_one_fault_and_made_by_all_others() -> None:
+    left_out = [name for fault in FAULTS.values() for name in fault.unmended]
+    assert sorted(left_out) == sorted(MENDS)
+    for fault in FAULTS.values():
+        for name, edits in MENDS.items():
+            assert (name in fault.unmended) != (set(edits) <= set(edits_for(fault)))
+
+
+def test_any_mend_may_be_left_out(tmp_path: Path) -> None:
+    """No mend looks for the text of one that may be left out. Tried on a source that has all that they look for."""
+    source = "\n".join(dict.fromkeys(edit.old for edits in MENDS.values() for edit in edits))
+    for missing in (None, *MENDS):
+        (tmp_path / ENGINE).write_text(source)
+        edited(tmp_path, edits_for(Fault("engine/x", "", unmended=(missing,)) if missing else None))
+    with pytest.raises(ValueError, match="is not there"):
+        edited(tmp_path, edits_for(None))
 
 
 def test_every_fault_is_listed_with_its_layer_and_what_it_does() -> None:

@@ -1,0 +1,113 @@
+"""Do the ways of handing a message over find what goes wrong in them alone? The real probe, against this libcrypto."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from localshell import LocalShell
+from test_probe_run import MACHINE, Bench, bench, engine, program, pytestmark, wrong
+
+from fixtures.outcome import LabError
+from fixtures.probe.known_answers import told
+from fixtures.probe.known_answers import wrong as mistakes
+from fixtures.probe.protocol import Layer
+from fixtures.probe.wire import encode
+from fixtures.vectors.model import Vector, VectorGroup
+from fixtures.vectors.streams import CIPHERS, DIGESTS, streams
+
+__all__ = ["MACHINE", "bench", "engine", "program", "pytestmark"]
+
+GROUPS = streams()
+ENGINES = tuple(group for group in GROUPS if group.algorithm in ("AES-128-CBC", "SHA256"))
+"""What the test engine has."""
+
+
+def ways(group: VectorGroup) -> set[str]:
+    return {vector.way.split()[0] for vector in group.vectors}
+
+
+@pytest.mark.parametrize("layer", ["openssl", "engine"])
+def test_all_is_right_whatever_the_way(bench: Bench, layer: Layer) -> None:
+    answers = bench.probe("right").answers(layer, GROUPS)
+    assert wrong(GROUPS, answers) == 0
+    served = {(group.algorithm, given.served_by) for group, given in zip(GROUPS, answers, strict=True)}
+    expected = "engine hiltest" if layer == "engine" else "software"
+    assert {by for name, by in served if name in ("AES-128-CBC", "SHA256")} == {expected}
+
+
+def test_every_algorithm_is_asked_every_kind_of_way() -> None:
+    assert len({group.id for group in GROUPS}) == len(GROUPS)
+    for algorithm in ("AES-128-CBC", "AES-128-ECB", "AES-128-CTR", *DIGESTS):
+        asked = set().union(*(ways(group) for group in GROUPS if group.algorithm == algorithm))
+        common = {"split", "pieces", "update", "bare", "offset", "sources", "copy", "again", "rewind", "many", "fork"}
+        assert asked == common | ({"at-once"} if algorithm in DIGESTS else {"destinations", "both", "over", "share"})
+    assert {group.operation for group in GROUPS if group.algorithm == "AES-128-CBC"} == {"encrypt", "decrypt"}
+    assert {name for name, _ in CIPHERS} | set(DIGESTS) == {group.algorithm for group in GROUPS}
+
+
+def test_ctr_is_split_at_every_length_to_beyond_three_blocks() -> None:
+    (group,) = [group for group in GROUPS if group.id == "AES-128-CTR-pieces-encrypt"]
+    assert {f"split {n}" for n in range(1, 49)} <= {vector.way for vector in group.vectors}
+
+
+def test_a_wrong_reference_is_seen_in_every_way(bench: Bench) -> None:
+    def flipped(vector: Vector) -> Vector:
+        return replace(vector, output=vector.output[:-1] + bytes([vector.output[-1] ^ 1]) if vector.output else b"\1")
+
+    bad = [replace(group, vectors=tuple(map(flipped, group.vectors))) for group in GROUPS]
+    assert wrong(bad, bench.probe().answers("openssl", bad)) == sum(len(group.vectors) for group in GROUPS)
+
+
+OVERRUN = "it wrote outside of the 320 bytes of its answer"
+BAD_WAYS = {
+    "loses-iv": ({"split", "pieces", "copy", "share", "fork"}, ""),
+    "unaligned": ({"split", "pieces", "sources", "destinations", "both", "over", "offset", "copy"}, "byte 319 of 320"),
+    "overruns": ({"offset", "sources", "destinations", "both", "over"}, OVERRUN),
+    "spoils-input": ({"offset", "sources", "destinations", "both"}, "it changed its input"),
+    "forgets-copied": ({"copy"}, ""),
+    "keeps-hashing": ({"again", "rewind", "many"}, ""),
+    "empty-zeros": ({"update", "bare", "split", "at-once", "copy"}, ""),
+    "leaks": ({"many"}, "descriptors more after 32 messages were begun anew in one context"),
+    "dies-in-child": ({"fork", "share"}, "the forked child was ended by signal 6 (Aborted)"),
+}
+"""The test engine's mode -> ways that it spoils, and what must be said."""
+
+
+@pytest.mark.parametrize("mode", BAD_WAYS)
+def test_an_engine_that_is_bad_in_some_ways_is_found_by_them(bench: Bench, mode: str) -> None:
+    answers = bench.probe(mode).answers("engine", ENGINES)
+    bad: Counter[str] = Counter()
+    said = ""
+    for group, given in zip(ENGINES, answers, strict=True):
+        found = mistakes(group, given)
+        bad.update(vector.way.split()[0] for vector, _ in found)
+        said += told("engine", group, given, found) + "".join(answer.error for _, answer in found)
+    expected, message = BAD_WAYS[mode]
+    assert expected <= set(bad), bad
+    assert message in said
+    right = sum(len(group.vectors) for group in ENGINES) - sum(bad.values())
+    assert right > 40, bad
+
+
+def test_a_way_that_nobody_knows_is_refused(bench: Bench) -> None:
+    (group, *_) = GROUPS
+    odd = replace(group, vectors=(replace(group.vectors[0], way="sideways 1"),))
+    with pytest.raises(LabError, match="there is no way 'sideways'"):
+        bench.probe().answers("openssl", [odd])
+
+
+def test_an_answer_that_comes_again_is_one_byte_on_the_wire(bench: Bench) -> None:
+    (group,) = [group for group in GROUPS if group.id == "SHA256-pieces"]
+    bench.probe()
+    said = LocalShell().run(f"{bench.folder}/hil-probe openssl", stdin=encode([group])).text
+    assert said.count(f" {group.vectors[0].output.hex()} #") == 1
+    assert said.count(" = #") == len(group.vectors) - 1
+
+
+def test_an_error_is_told_with_its_way_and_long_values_in_short(bench: Bench) -> None:
+    (group,) = [group for group in GROUPS if group.id == "AES-128-CBC-buffers-encrypt"]
+    (given,) = bench.probe("wrong").answers("engine", [group])
+    text = told("engine", group, given, mistakes(group, given))
+    assert "320 bytes, way 'sources 1', fixtures/vectors/streams.py:1\n" in text
+    assert ", byte 319 is the first that differs" in text
+    assert max(map(len, text.splitlines())) < 2 * 8192 + 100
