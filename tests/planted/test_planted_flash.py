@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -183,5 +184,6 @@ def test_a_write_that_ends_in_a_restart_is_read_back_by_u_boot(tmp_path: Path) -
     Marks(PLACED).begin("disk")
     with clean(PLACED) as place, Gate(place, "--board", board, "--boot", "disk", ASK) as gate:
         run = gate.end()
+    shutil.rmtree(memory("disk", PLACED).parent)
     assert run.status == 0, run.text
     assert "and restarting: dd if=" in run.text and facts(run)["memory"] == "disk: written, read back right"
