@@ -22,6 +22,8 @@ NETWORK = ("unshare", "--user", "--map-root-user", "--net")
 FILES = {
     "typo.yaml": "extends: virt\nopenssl:\n  enginee: devcrypto\n",
     "real.yaml": "extends: virt\nmade_by: null\n",
+    "kernel": "a kernel",
+    "initrd": "a RAM disk",
     "lab.yaml": """\
 units:
   - name: bench
@@ -37,7 +39,7 @@ units:
 
 MISTAKES = {
     "unknown board": ("--board vitr", r'no board "vitr" in boards; there are: .*\bvirt\b.*; did you mean virt\?'),
-    "unknown unit": ("--board virt/7", r"--board virt/7: no such unit; there are: virt/0, virt/1, virt/2, virt/3"),
+    "unknown unit": ("--board virt/7", r"--board virt/7: no such unit; there are: virt/0, virt/1, virt/2, virt/3, .*"),
     "board file that is not there": (
         "--board {}/none.yaml",
         r"\S+/none\.yaml: no such board file; there are: lab, real, typo",
@@ -64,6 +66,18 @@ MISTAKES = {
         r"board real boots an image: name its folder with --image DIR",
     ),
     "image that is not there": ("--board virt --image {}/none", r"--image \S+/none: no such folder; expected .*"),
+    "a way to boot that is not there": (
+        "--board virt --boot nro",
+        r"--boot nro: board virt has no such way; there are: tftp, nor, disk, disk-linux; did you mean nor\?",
+    ),
+    "an image without the file that a memory takes": (
+        "--board virt --boot nor --image {}",
+        r"--boot nor of board virt writes the file 'firmware' of the image, and the image has only .*",
+    ),
+    "a way to boot, and no image": (
+        "--board {0}/real.yaml --lab {0}/lab.yaml --boot nor",
+        r"board real boots an image: name its folder with --image DIR|--boot nor: .*",
+    ),
     "one board twice": ("--board virt --board virt -n 2", r"--board virt is given twice; .*"),
     "two boards, one worker": ("--board virt/0 --board virt/1", r"give -n with 2 boards; .*: -n 2"),
     "too many workers": ("--board virt/0 -n 2", r"-n 2: 2 workers for virt/0, and there is no more than 1 unit of it"),

@@ -129,7 +129,7 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+def simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """A unit of the board virt with other memories."""
     monkeypatch.setattr(flash_room, "FOLDER", str(tmp_path))
     with on_the_bench(tmp_path) as made:
@@ -158,136 +158,138 @@ def on_the_bench(folder: Path) -> Iterator[Bench]:
         yield Bench(folder, line, up, Marks("virt/0", folder / "leases"), facts=facts)
 
 
-def test_uboot_writes_and_boots_what_was_read_back(bench: Bench) -> None:
-    bench.flash("spi")
-    assert bench.board.ran == ["version", "tftpboot hil-0/itb", "sf write", f"crc32 {len(CONTENT):x}", "booti spi"]
-    assert bench.mark("spi") == SHA256
-    assert bench.told[0] == "spi: nothing is known of what it holds; it is written"
-    assert bench.facts["memory"] == "spi: written, read back right"
-    assert bench.facts["SHA-256 in the memory"] == SHA256
-    assert bench.facts["bytes in the memory"] == len(CONTENT)
+def test_uboot_writes_and_boots_what_was_read_back(simulated: Bench) -> None:
+    simulated.flash("spi")
+    assert simulated.board.ran == ["version", "tftpboot hil-0/itb", "sf write", f"crc32 {len(CONTENT):x}", "booti spi"]
+    assert simulated.mark("spi") == SHA256
+    assert simulated.told[0] == "spi: nothing is known of what it holds; it is written"
+    assert simulated.facts["memory"] == "spi: written, read back right"
+    assert simulated.facts["SHA-256 in the memory"] == SHA256
+    assert simulated.facts["bytes in the memory"] == len(CONTENT)
 
 
-def test_what_is_there_already_is_read_back_and_not_written(bench: Bench) -> None:
-    bench.flash("spi")
-    bench.flash("spi")
-    assert bench.board.ran == ["version", f"crc32 {len(CONTENT):x}", "booti spi"]
-    assert bench.told[-2] == "spi holds the image already, as was read back"
-    assert bench.facts["memory"] == "spi: held it already, read back right"
+def test_what_is_there_already_is_read_back_and_not_written(simulated: Bench) -> None:
+    simulated.flash("spi")
+    simulated.flash("spi")
+    assert simulated.board.ran == ["version", f"crc32 {len(CONTENT):x}", "booti spi"]
+    assert simulated.told[-2] == "spi holds the image already, as was read back"
+    assert simulated.facts["memory"] == "spi: held it already, read back right"
 
 
-def test_another_image_is_written_over_the_one_that_is_there(bench: Bench) -> None:
-    bench.marks.holds("spi", "0" * 64)
-    bench.flash("spi")
-    assert "sf write" in bench.board.ran and bench.told[0].startswith("spi: holds another image: ")
-    assert bench.mark("spi") == SHA256
+def test_another_image_is_written_over_the_one_that_is_there(simulated: Bench) -> None:
+    simulated.marks.holds("spi", "0" * 64)
+    simulated.flash("spi")
+    assert "sf write" in simulated.board.ran and simulated.told[0].startswith("spi: holds another image: ")
+    assert simulated.mark("spi") == SHA256
 
 
-def test_a_mark_that_lies_is_found_and_the_image_written(bench: Bench) -> None:
-    bench.flash("spi")
-    (bench.folder / "spi").write_bytes(b"\0" + CONTENT[1:])
-    bench.flash("spi")
-    assert "spi is marked as holding the image, and reads back" in bench.told[1]
-    assert "sf write" in bench.board.ran and (bench.folder / "spi").read_bytes() == CONTENT
+def test_a_mark_that_lies_is_found_and_the_image_written(simulated: Bench) -> None:
+    simulated.flash("spi")
+    (simulated.folder / "spi").write_bytes(b"\0" + CONTENT[1:])
+    simulated.flash("spi")
+    assert "spi is marked as holding the image, and reads back" in simulated.told[1]
+    assert "sf write" in simulated.board.ran and (simulated.folder / "spi").read_bytes() == CONTENT
 
 
-def test_a_write_that_was_cut_short_is_told_and_done_again(bench: Bench) -> None:
-    bench.flash("spi")
-    bench.marks.begin("spi")
-    bench.flash("spi")
-    assert bench.told[0].startswith("spi: unknown: a write was begun and did not end well, since 20")
-    assert "sf write" in bench.board.ran and bench.mark("spi") == SHA256
+def test_a_write_that_was_cut_short_is_told_and_done_again(simulated: Bench) -> None:
+    simulated.flash("spi")
+    simulated.marks.begin("spi")
+    simulated.flash("spi")
+    assert simulated.told[0].startswith("spi: unknown: a write was begun and did not end well, since 20")
+    assert "sf write" in simulated.board.ran and simulated.mark("spi") == SHA256
 
 
-def test_one_wrong_write_is_written_again(bench: Bench) -> None:
-    bench.board.spoiled = 1
-    bench.flash("spi")
-    assert bench.board.ran.count("sf write") == 2 and bench.mark("spi") == SHA256
-    assert bench.facts["memory"] == "spi: written 2 times, read back right"
+def test_one_wrong_write_is_written_again(simulated: Bench) -> None:
+    simulated.board.spoiled = 1
+    simulated.flash("spi")
+    assert simulated.board.ran.count("sf write") == 2 and simulated.mark("spi") == SHA256
+    assert simulated.facts["memory"] == "spi: written 2 times, read back right"
 
 
-def test_two_wrong_writes_are_the_lab_and_nothing_is_booted(bench: Bench) -> None:
-    bench.board.spoiled = 2
+def test_two_wrong_writes_are_the_lab_and_nothing_is_booted(simulated: Bench) -> None:
+    simulated.board.spoiled = 2
     wrong = f"{zlib.crc32(bytes([CONTENT[0] ^ 1]) + CONTENT[1:]):08x}"
     told = rf"^flash: unit virt/0: spi was written 2 times and reads back {wrong}; expected {CRC}, the CRC-32 of"
     with pytest.raises(LabError, match=told):
-        bench.flash("spi")
-    assert bench.mark("spi") is None and bench.board.ran[-1].startswith("crc32")
+        simulated.flash("spi")
+    assert simulated.mark("spi") is None and simulated.board.ran[-1].startswith("crc32")
 
 
-def test_the_memory_is_unknown_before_the_first_byte_is_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench.flash("spi")
-    monkeypatch.setattr(bench.board, "_run", lambda *_: ("the memory does not answer", 1))
-    bench.marks.holds("spi", "0" * 64)
+def test_the_memory_is_unknown_before_the_first_byte_is_written(
+    simulated: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulated.flash("spi")
+    monkeypatch.setattr(simulated.board, "_run", lambda *_: ("the memory does not answer", 1))
+    simulated.marks.holds("spi", "0" * 64)
     with pytest.raises(LabError, match=r"^U-Boot says status 1 to 'tftpboot hil-0/itb': the memory does not answer$"):
-        bench.flash("spi")
-    assert bench.mark("spi") is None
+        simulated.flash("spi")
+    assert simulated.mark("spi") is None
 
 
-def test_linux_writes_and_the_board_is_switched_off_before_it_boots(bench: Bench) -> None:
-    bench.flash("disk")
-    assert bench.board.starts == 2
-    assert bench.board.ran == ["version", "tftpboot hil-0/kernel", "booti ram", "version", "booti disk"]
-    assert (bench.folder / "disk").read_bytes() == CONTENT and bench.mark("disk") == SHA256
-    assert bench.facts["memory"] == "disk: written, read back right"
+def test_linux_writes_and_the_board_is_switched_off_before_it_boots(simulated: Bench) -> None:
+    simulated.flash("disk")
+    assert simulated.board.starts == 2
+    assert simulated.board.ran == ["version", "tftpboot hil-0/kernel", "booti ram", "version", "booti disk"]
+    assert (simulated.folder / "disk").read_bytes() == CONTENT and simulated.mark("disk") == SHA256
+    assert simulated.facts["memory"] == "disk: written, read back right"
 
 
-def test_linux_finds_a_memory_that_is_wrong(bench: Bench) -> None:
-    flash = bench.up.board.flash["disk"]
-    worn = flash.model_copy(update={"write": (*flash.write, f"echo >>{bench.folder}/disk")})
-    bench.up.board = bench.up.board.model_copy(update={"flash": {"disk": worn}})
+def test_linux_finds_a_memory_that_is_wrong(simulated: Bench) -> None:
+    flash = simulated.up.board.flash["disk"]
+    worn = flash.model_copy(update={"write": (*flash.write, f"echo >>{simulated.folder}/disk")})
+    simulated.up.board = simulated.up.board.model_copy(update={"flash": {"disk": worn}})
     with pytest.raises(LabError, match=rf"disk was written 2 times and reads back [0-9a-f]{{64}}; expected {SHA256}"):
-        bench.flash("disk")
-    assert bench.mark("disk") is None and bench.board.starts == 1
+        simulated.flash("disk")
+    assert simulated.mark("disk") is None and simulated.board.starts == 1
 
 
 def test_a_board_without_room_for_the_file_is_told_before_it_is_put_there(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    simulated: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(flash_room, "SPARE", 1 << 60)
     with pytest.raises(
         LabError, match=r"^flash: disk full on the board: .* bytes free, and the image's file 'itb' needs"
     ):
-        bench.flash("disk")
-    assert not (bench.folder / "hil-itb").exists() and bench.mark("disk") is None
+        simulated.flash("disk")
+    assert not (simulated.folder / "hil-itb").exists() and simulated.mark("disk") is None
 
 
-def test_a_command_of_linux_that_fails_is_the_lab(bench: Bench) -> None:
-    broken = bench.up.board.flash["disk"].model_copy(update={"write": ("echo no such memory >&2; exit 3",)})
-    bench.up.board = bench.up.board.model_copy(update={"flash": {"disk": broken}})
+def test_a_command_of_linux_that_fails_is_the_lab(simulated: Bench) -> None:
+    broken = simulated.up.board.flash["disk"].model_copy(update={"write": ("echo no such memory >&2; exit 3",)})
+    simulated.up.board = simulated.up.board.model_copy(update={"flash": {"disk": broken}})
     with pytest.raises(LabError, match=r"^flash: exit status 3 on the board from .*: no such memory$"):
-        bench.flash("disk")
+        simulated.flash("disk")
 
 
-def test_a_write_that_ends_in_a_restart_is_read_back_by_uboot(bench: Bench) -> None:
+def test_a_write_that_ends_in_a_restart_is_read_back_by_uboot(simulated: Bench) -> None:
     def restart() -> None:
-        while not (bench.folder / "restart").exists():
+        while not (simulated.folder / "restart").exists():
             time.sleep(0.02)
-        bench.board.reset()
+        simulated.board.reset()
 
     watcher = threading.Thread(target=restart, daemon=True)
     watcher.start()
-    bench.flash("upgrade")
+    simulated.flash("upgrade")
     watcher.join(5)
-    assert bench.board.starts == 2
-    assert bench.board.ran[2:] == ["booti ram", f"crc32 {len(CONTENT):x}", "booti spi"]
-    assert bench.mark("upgrade") == SHA256
+    assert simulated.board.starts == 2
+    assert simulated.board.ran[2:] == ["booti ram", f"crc32 {len(CONTENT):x}", "booti spi"]
+    assert simulated.mark("upgrade") == SHA256
 
 
-def test_a_read_back_that_prints_no_sum_is_the_lab(bench: Bench) -> None:
-    mute = bench.up.board.flash["spi"].model_copy(update={"read_back": ("setenv x",)})
-    bench.up.board = bench.up.board.model_copy(update={"flash": {"spi": mute}})
+def test_a_read_back_that_prints_no_sum_is_the_lab(simulated: Bench) -> None:
+    mute = simulated.up.board.flash["spi"].model_copy(update={"read_back": ("setenv x",)})
+    simulated.up.board = simulated.up.board.model_copy(update={"flash": {"spi": mute}})
     with pytest.raises(
         LabError, match=r"^flash: no sum in what 'setenv x' printed, the last line of `read_back` under"
     ):
-        bench.flash("spi")
+        simulated.flash("spi")
 
 
 # Ways and marks
 
 
-def test_a_way_that_is_not_there_and_an_image_without_its_file_are_refused(bench: Bench) -> None:
-    board: Board = bench.up.board
+def test_a_way_that_is_not_there_and_an_image_without_its_file_are_refused(simulated: Bench) -> None:
+    board: Board = simulated.up.board
     with pytest.raises(
         UsageError, match=r"^--boot sip: board virt has no such way; there are: tftp, spi, disk, upgrade;"
     ):

@@ -205,6 +205,7 @@ WRONG = [
         "20: units[2]: found the console socket://127.0.0.1:5000 again",
     ),
     ("    board: ls1046a\n    console: {url: /", "    console: {url: /", "2: units[0].board: missing; expected text"),
+    ("folder: ~/tftp", "folder: ~/tftp, port: 69", "19: units[1].tftp: found folder and port; expected one of them"),
     ("server: 10.0.2.2", "server: tftp.lab", '19: units[1].tftp.server: found "tftp.lab"; expected an IP address'),
     ("folder: ~/tftp", "folder: ~/none", '19: units[1].tftp.folder: found "~/none"; expected a folder that exists'),
     ("units:", "unit:", "1: units: missing; expected a list"),
