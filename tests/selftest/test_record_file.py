@@ -117,6 +117,7 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "pace": {"layer": "afalg", "algorithm": "AES-128-CBC", "driver": "cbc-aes-caam", "block": 16384, "seconds": 0.0003},
     "blocked": {"task": "openssl", "stack": "[<0>] wait+0x1/0x2 [caam_jr]", "promised": ["cbc-aes-caam"]},
+    "unasked": {"total": 400},
     "recovery": {"unit": "virt/0", "after": "SSH was lost", "by": "switched off and on"},
     "calibration": {
         "algorithm": "aes-128-cbc",
