@@ -12,7 +12,9 @@ import threading
 import time
 import tty
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -290,7 +292,9 @@ class SimulatedBoard:
         self._terminal = None
         process, self._process = self._process, None
         if process:  # all of its session, whatever process groups there are in it
-            subprocess.run(["pkill", "-KILL", "-s", str(process.pid)], check=False)
+            for member in _session(process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(member, signal.SIGKILL)
             process.wait()
 
     # The line
@@ -352,6 +356,16 @@ def _lossy(data: bytes, before: int, every: int) -> tuple[bytes, int]:
         return data, before
     kept = bytes(byte for place, byte in enumerate(data, before + 1) if place % every)
     return kept, before + len(data)
+
+
+def _session(leader: int) -> list[int]:
+    """The processes of a session: the sixth field of /proc/PID/stat, proc(5)."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended just now
+            if int(path.read_text().rpartition(")")[2].split()[3]) == leader:
+                found.append(int(path.parent.name))
+    return found
 
 
 def _read(descriptor: int) -> bytes:
