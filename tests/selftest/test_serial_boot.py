@@ -201,8 +201,8 @@ def test_a_board_that_hangs_is_noticed_by_asking(tmp_path: Path, monkeypatch: py
         linux.log_in(console, "login: ", "root", "# ", 5)
         assert console.answers(2)
         shell = SerialShell(console)
-        board.later(0.2, board.hang)
-        with pytest.raises(ProductError, match=r"did not end within 0\.5 s"):
-            shell.run("sleep 60", timeout=0.5)
+        board.later(1.5, board.hang)  # the command has begun by then, also on a busy machine
+        with pytest.raises(ProductError, match=r"did not end within 3 s"):
+            shell.run("sleep 60", timeout=3)
         assert not console.answers(0.2)
         assert str(console.alarm).startswith("silent hang: the console does not answer")
