@@ -169,6 +169,16 @@ def processes(naming: str) -> list[str]:
     return lines
 
 
+def qemu_of(naming: str) -> int:
+    """The process id of the QEMU that has this text in its command line."""
+    (found,) = (
+        int(path.parent.name)
+        for path in Path("/proc").glob("[0-9]*/comm")
+        if "qemu" in path.read_text() and naming in (path.parent / "cmdline").read_text()
+    )
+    return found
+
+
 def await_exit(pid: int, seconds: float = 10.0) -> None:
     """Wait until a process has ended that is no child of this one."""
     try:

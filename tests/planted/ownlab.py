@@ -25,20 +25,25 @@ class OwnLab:
         """Write down what is true of the machine."""
         self.folder, self.built, self.made = folder, built, made
         self.tftp, self.image = folder / "tftp", folder / "release"
+        (folder / "bench.yaml").write_text("extends: virt\nmade_by: null\nbootloader: {timeout: 10}\n")
+        self.restore()
+
+    def restore(self) -> None:
+        """Have the image and the lab file's unit as they are when all is well."""
+        shutil.rmtree(self.image, ignore_errors=True)
         self.image.mkdir()
-        (self.image / "kernel").symlink_to(built.kernel)
-        (self.image / "initrd").symlink_to(built.initrd)
-        (folder / "bench.yaml").write_text("extends: virt\nmade_by: null\n")
+        (self.image / "kernel").symlink_to(self.built.kernel)
+        (self.image / "initrd").symlink_to(self.built.initrd)
         self.unit: dict[str, Any] = {
             "name": "one",
             "board": "bench",
-            "console": {"url": f"socket://127.0.0.1:{made.console_port}"},
-            "power": {"kind": "qmp", "path": str(made.qmp)},
+            "console": {"url": f"socket://127.0.0.1:{self.made.console_port}"},
+            "power": {"kind": "qmp", "path": str(self.made.qmp)},
             "network": {
                 "address": "127.0.0.1",
-                "port": made.ssh_port,
-                "key_file": str(built.folder / "user_key"),
-                "host_key": (built.folder / "host_key.pub").read_text().strip(),
+                "port": self.made.ssh_port,
+                "key_file": str(self.built.folder / "user_key"),
+                "host_key": (self.built.folder / "host_key.pub").read_text().strip(),
             },
             "tftp": {"server": SERVER, "folder": str(self.tftp)},
         }

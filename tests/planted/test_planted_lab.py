@@ -8,17 +8,17 @@ of virt.
 
 import os
 import re
-import shutil
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from gaterun import Gate
+from gaterun import Gate, qemu_of
 from ownlab import During, OwnLab, own_lab
 
-from fixtures.virt.build import build
+from fixtures.power.qmp import QmpPower
+from fixtures.virt.build import Built, build
 
 BOOT = ("tests/test_boot.py",)
 VECTORS = ("tests/test_boot.py", "tests/test_aes.py", "-k", "boot or (openssl and CTR)")
@@ -57,8 +57,6 @@ def power(on: str, off: str = "true") -> Callable[[OwnLab], None]:
 def stuck_on(lab: OwnLab) -> None:
     """Have a board that is on, and a switch that does nothing."""
     lab.ask(*BOOT)
-    from fixtures.power.qmp import QmpPower
-
     QmpPower(lab.made.qmp).on()
     power("true")(lab)
 
@@ -94,12 +92,7 @@ def released(name: str, change: Callable[[bytes], bytes]) -> Callable[[OwnLab], 
 
 def kill_qemu(lab: OwnLab, _gate: Gate) -> None:
     """End the machine as a cable does that is pulled."""
-    (found,) = (
-        int(path.parent.name)
-        for path in Path("/proc").glob("[0-9]*/comm")
-        if "qemu" in path.read_text() and str(lab.made.qmp) in (path.parent / "cmdline").read_text()
-    )
-    os.kill(found, signal.SIGKILL)
+    os.kill(qemu_of(str(lab.made.qmp)), signal.SIGKILL)
 
 
 TABLE: dict[str, Row] = {
@@ -130,21 +123,21 @@ TABLE: dict[str, Row] = {
 
 
 @pytest.fixture(scope="module")
-def built() -> object:
+def built() -> Built:
     """The healthy image."""
     return build(None, None, print)
 
 
 @pytest.fixture
-def lab(built: object) -> Iterator[OwnLab]:
+def lab(built: Built) -> Iterator[OwnLab]:
     """A bench."""
-    with own_lab(built) as made:  # type: ignore[arg-type]
+    with own_lab(built) as made:
         yield made
 
 
 @pytest.mark.parametrize("name", TABLE)
 def test_the_trouble_is_told_as_what_it_is_and_the_unit_is_usable_afterwards(lab: OwnLab, name: str) -> None:
-    row, before = TABLE[name], dict(lab.unit, console=dict(lab.unit["console"]), network=dict(lab.unit["network"]))
+    row = TABLE[name]
     row.plant(lab)
     options: tuple[str, ...] = ()
     environment: dict[str, str] = {}
@@ -163,10 +156,6 @@ def test_the_trouble_is_told_as_what_it_is_and_the_unit_is_usable_afterwards(lab
     assert run.tests(outcome) and not (row.status == 9 and run.tests("failed")), run.text
     if row.during and row.during[1] is kill_qemu:
         return  # this unit is gone; the next row has another
-    lab.unit = before | {"tftp": {**before["tftp"], "folder": str(lab.tftp)}}
-    shutil.rmtree(lab.image)
-    lab.image.mkdir()
-    (lab.image / "kernel").symlink_to(lab.built.kernel)
-    (lab.image / "initrd").symlink_to(lab.built.initrd)
+    lab.restore()
     after = lab.ask(*BOOT)
     assert after.status == 0, after.text

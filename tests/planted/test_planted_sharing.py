@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from gaterun import Gate, Run, processes
+from gaterun import Gate, Run, processes, qemu_of
 
 from fixtures.lab.lease import take, take_any
 from fixtures.outcome import LabError
@@ -72,8 +72,7 @@ def test_a_unit_that_dies_hands_what_is_left_to_the_other(tmp_path: Path) -> Non
     with free(2) as units, Gate(tmp_path, "--board", "virt", "-n", "2", "-v", *MORE) as gate:
         for worker in ("[gw0]", "[gw1]"):
             gate.await_text(worker)
-        number = units[0].rpartition("/")[2]
-        os.kill(qemu_of(tmp_path, number), signal.SIGKILL)
+        os.kill(qemu_of(f"{tmp_path}/hil-{units[0].replace('/', '@')}@"), signal.SIGKILL)
         run = gate.end()
     assert run.status == 9, run.text
     ((_, reason),) = run.tests("error").items()
@@ -81,16 +80,6 @@ def test_a_unit_that_dies_hands_what_is_left_to_the_other(tmp_path: Path) -> Non
     assert asked_once(run)[units[1]] > asked_once(run)[units[0]]
     assert [record["by"] for record in run.of("recovery")][-1] == "set aside"
     assert len(run.tests("passed")) == 151, run.text
-
-
-def qemu_of(folder: Path, number: str) -> int:
-    """The process id of the machine of a unit."""
-    (found,) = (
-        int(path.parent.name)
-        for path in Path("/proc").glob("[0-9]*/comm")
-        if "qemu" in path.read_text() and f"{folder}/hil-virt@{number}@" in (path.parent / "cmdline").read_text()
-    )
-    return found
 
 
 @pytest.fixture(autouse=True)

@@ -1,22 +1,22 @@
 """U-Boot fetches an image from the TFTP server that the suite runs; and from one that ends in the middle of a file.
 
-The virtual machine is a unit of a lab here, with a lab file, as a real board is. Its own network takes what goes to
-port 69 of 10.0.2.2 for itself, so the server is at another address of this host.
+The virtual machine's own network takes what goes to port 69 of 10.0.2.2 for itself, so the server is at another address
+of this host.
 """
 
+import json
 import socket
-import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from io import BufferedReader, FileIO
 from pathlib import Path
 
 import pytest
-from gaterun import ROOT, Gate, Run
+from gaterun import ROOT
+from ownlab import own_lab
 from tftpy import TftpServer
 
-from fixtures.virt.build import Built, build
-from fixtures.virt.qemu import machine
+from fixtures.lab.board import load_board
+from fixtures.virt.build import build
 
 ASK = "tests/test_boot.py"
 
@@ -33,61 +33,46 @@ def address() -> str:
         return str(found.getsockname()[0])
 
 
-@contextmanager
-def a_lab(tftp: str) -> Iterator[tuple[Path, ...]]:
-    """A lab with one unit; gives its folder, board file, lab file and image.
-
-    :param tftp: what the lab file says of the TFTP server.
-    """
-    built: Built = build(None, None, print)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "image").mkdir()
-        (folder / "tftp").mkdir()
-        (folder / "image/kernel").symlink_to(built.kernel)
-        (folder / "image/initrd").symlink_to(built.initrd)
-        text = (ROOT / "boards/virt.yaml").read_text()
-        (folder / "labbed.yaml").write_text(text.replace("made_by:", "# made_by:"))
-        with machine(folder, folder / "tftp") as made:
-            (folder / "lab.yaml").write_text(
-                "units:\n"
-                "  - name: bench-1\n"
-                "    board: labbed\n"
-                f"    console: {{url: 'socket://127.0.0.1:{made.console_port}'}}\n"
-                f"    power: {{kind: qmp, path: {made.qmp}}}\n"
-                f"    network: {{address: 127.0.0.1, port: {made.ssh_port}, key_file: {built.folder}/user_key,"
-                f" host_key: {(built.folder / 'host_key.pub').read_text().strip()}}}\n"
-                f"    tftp: {{{tftp.format(folder=folder / 'served')}}}\n"
-            )
-            (folder / "served").mkdir()
-            yield folder, folder / "labbed.yaml", folder / "lab.yaml", folder / "image"
-
-
-def booted(folder: Path, board: Path, lab: Path, image: Path) -> Run:
-    """Ask a little of the unit."""
-    with Gate(folder, "--board", board, f"--lab={lab}", f"--image={image}", ASK) as gate:
-        return gate.end()
-
-
 def test_u_boot_fetches_from_the_server_that_the_suite_runs() -> None:
-    with a_lab(f"server: {address()}") as lab:
-        run = booted(*lab)
+    with own_lab(build(None, None, print)) as lab:
+        lab.unit["tftp"] = {"server": address()}
+        run = lab.ask(ASK)
         assert run.status == 0, run.text
-        assert not [path for path in lab[0].iterdir() if path.name.startswith("hil-tftp-")]
+        assert not list((lab.folder / "place").glob("hil-tftp-*"))
+
+
+class HalfOfIt(BufferedReader):
+    """A file that a server reads to its middle, and then waits for the rest."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it."""
+        super().__init__(FileIO(path))
+        self.middle, self.rest = path.stat().st_size // 2, threading.Event()
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read as files are read."""
+        if self.tell() > self.middle:
+            self.rest.wait(120)
+        return super().read(size)
 
 
 def test_a_server_that_ends_in_the_middle_of_a_file_is_the_lab() -> None:
     at = address()
-    with a_lab(f"server: {at}, folder: {{folder}}") as lab:
-        server = TftpServer(str(lab[0] / "served"))
+    with own_lab(build(None, None, print)) as lab:
+        lab.unit["tftp"]["server"] = at
+        lines = load_board("virt", ROOT / "boards").boot["tftp"]
+        impatient = ["setenv tftptimeout 1000; setenv tftptimeoutcountmax 1", *lines]
+        board = {"extends": "virt", "made_by": None, "boot": {"tftp": impatient}}
+        (lab.folder / "bench.yaml").write_text(json.dumps(board))
+        half = HalfOfIt(lab.built.kernel)
+        server = TftpServer(str(lab.image), lambda _name, **_who: half)  # no file there has the name that is asked for
         thread = threading.Thread(target=server.listen, args=(at, 69, 1), daemon=True)
         thread.start()
         assert server.is_running.wait(10)
-        with Gate(lab[0], "--board", lab[1], f"--lab={lab[2]}", f"--image={lab[3]}", ASK) as gate:
-            gate.await_text("switching on labbed/bench-1")
-            gate.await_console("Loading: ")
-            server.stop(now=True)
-            run = gate.end()
+        run = lab.ask(ASK)
+        assert half.tell() > half.middle
+        server.stop(now=True)
+        half.rest.set()
         thread.join(10)
     assert run.status == 9, run.text
     assert "U-Boot says status 1 to 'tftpboot " in run.text and "Retry count exceeded" in run.text, run.text

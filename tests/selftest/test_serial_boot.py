@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import simulated_board as sim
-from simulated_board import Line, SimulatedBoard
+from simulated_board import Line, SimulatedBoard, up
 
 from fixtures.boot import linux, uboot
 from fixtures.boot.uboot import UBoot
@@ -127,9 +127,7 @@ TROUBLE = {
 @pytest.mark.parametrize("name", TROUBLE)
 def test_trouble_of_the_kernel_ends_a_command_at_once_and_is_told_whole(name: str, tmp_path: Path) -> None:
     with on_the_bench(tmp_path) as (board, console):
-        board.on(bootloader=False)
-        linux.await_kernel(console, 5, "=> ")
-        linux.log_in(console, "login: ", "root", "# ", 5)
+        up(board, console)
         shell = SerialShell(console)
         board.later(0.2, lambda: board.kernel("crypto: a line before it", *TROUBLE[name]))
         board.later(0.4, lambda: board.kernel("the last line of it"))
@@ -165,9 +163,7 @@ def test_a_reset_that_nobody_asked_for_is_seen(while_what: str, tmp_path: Path) 
 
 def test_a_kernel_that_comes_back_without_a_banner_is_a_reset_too(tmp_path: Path) -> None:
     with on_the_bench(tmp_path) as (board, console):
-        board.on(bootloader=False)
-        linux.await_kernel(console, 5, "=> ")
-        linux.log_in(console, "login: ", "root", "# ", 5)
+        up(board, console)
         board.off()
         board.on(bootloader=False)
         with pytest.raises(ProductError, match=r"^unexpected reset"):
@@ -184,9 +180,7 @@ def test_a_board_that_says_what_a_healthy_one_says_raises_no_alarm(tmp_path: Pat
         "DEBUG: nothing",
     )
     with on_the_bench(tmp_path) as (board, console):
-        board.on(bootloader=False)
-        linux.await_kernel(console, 5, "=> ")
-        linux.log_in(console, "login: ", "root", "# ", 5)
+        up(board, console)
         board.kernel(*healthy)
         console.expect("DEBUG: nothing", 5, "the last line")
         assert console.alarm is None
@@ -196,9 +190,7 @@ def test_a_board_that_hangs_is_noticed_by_asking(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(serial_shell, "PATIENCE", 0.5)
     monkeypatch.setattr(serial_shell, "GRACE", 0.2)
     with on_the_bench(tmp_path) as (board, console):
-        board.on(bootloader=False)
-        linux.await_kernel(console, 5, "=> ")
-        linux.log_in(console, "login: ", "root", "# ", 5)
+        up(board, console)
         assert console.answers(2)
         shell = SerialShell(console)
         board.later(1.5, board.hang)  # the command has begun by then, also on a busy machine

@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from simulated_board import SimulatedBoard
+from simulated_board import SimulatedBoard, up
 
-from fixtures.boot import linux
 from fixtures.link import console as console_module
 from fixtures.link import serial_shell
 from fixtures.link.console import Console
@@ -89,9 +88,7 @@ def test_a_console_server_is_used_and_may_be_started_anew(
 ) -> None:
     monkeypatch.setattr(serial_shell, "QUIET", 0.5)
     with behind(tmp_path, board, protocol) as (server, console):
-        board.on(bootloader=False)
-        linux.await_kernel(console, 5, "=> ")
-        linux.log_in(console, "login: ", "root", "# ", 5)
+        up(board, console)
         shell = SerialShell(console)
         assert shell.run("cat", stdin=DATA).output == DATA
         server.stop()
@@ -111,9 +108,7 @@ def test_a_command_outlives_a_console_server_that_is_started_anew(
     """Its answer comes while nobody listens, and is asked for again."""
     monkeypatch.setattr(serial_shell, "QUIET", 0.5)
     with behind(tmp_path, board, protocol) as (server, console):
-        board.on(bootloader=False)
-        linux.await_kernel(console, 5, "=> ")
-        linux.log_in(console, "login: ", "root", "# ", 5)
+        up(board, console)
         shell = SerialShell(console)
         board.later(0.2, server.stop)
         board.later(1.0, server.start)
