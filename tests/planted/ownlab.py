@@ -10,7 +10,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from gaterun import Gate, Run
+from gaterun import UNIT, Gate, Run
 
 from fixtures.virt.build import Built
 from fixtures.virt.qemu import SERVER, Machine, machine
@@ -35,7 +35,7 @@ class OwnLab:
         (self.image / "kernel").symlink_to(self.built.kernel)
         (self.image / "initrd").symlink_to(self.built.initrd)
         self.unit: dict[str, Any] = {
-            "name": "one",
+            "name": UNIT.rpartition("/")[2],  # the lease is on this name, whoever else runs these tests
             "board": "bench",
             "console": {"url": f"socket://127.0.0.1:{self.made.console_port}"},
             "power": {"kind": "qmp", "path": str(self.made.qmp)},
@@ -48,20 +48,20 @@ class OwnLab:
             "tftp": {"server": SERVER, "folder": str(self.tftp)},
         }
 
+    def write(self) -> Path:
+        """Write the lab file."""
+        path = self.folder / "lab.yaml"
+        path.write_text(json.dumps({"units": [self.unit]}))  # JSON is YAML
+        return path
+
     def ask(self, *arguments: str, during: During | None = None, **environment: str) -> Run:
         """Run the gate against the unit; once it has printed a text, do something."""
-        (self.folder / "lab.yaml").write_text(json.dumps({"units": [self.unit]}))  # JSON is YAML
-        files: list[str | Path] = [
-            "--board",
-            self.folder / "bench.yaml",
-            "--lab",
-            self.folder / "lab.yaml",
-            "--image",
-            self.image,
-        ]
+        options: list[str | Path] = ["--board", self.folder / "bench.yaml", "--lab", self.write()]
+        if "power" in self.unit:
+            options += ["--image", self.image]
         place = self.folder / "place"
         place.mkdir(exist_ok=True)
-        with Gate(place, *files, *arguments, environment=environment) as gate:
+        with Gate(place, *options, *arguments, environment=environment) as gate:
             if during:
                 text, do = during
                 gate.await_text(text)

@@ -14,6 +14,7 @@ import tty
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 LINUX = (Path(__file__).parent / "data/boot/virt-linux.txt").read_text().replace("\n", "\r\n")
 """From "Starting kernel" to "virt login: "."""
@@ -86,19 +87,23 @@ class Player:
 
 @contextmanager
 def on_pty() -> Iterator[Player]:
-    """A serial line; its other end is a device of this host."""
+    """A serial line; its other end is a device of this host, by a name that nobody else's gets when it is gone."""
     board, host = pty.openpty()
     tty.setraw(host)
+    with TemporaryDirectory() as folder:
+        name = Path(folder) / "tty"
+        name.symlink_to(os.ttyname(host))
 
-    def close() -> None:
-        os.close(board)
-        os.close(host)
+        def close() -> None:
+            name.unlink()
+            os.close(board)
+            os.close(host)
 
-    player = Player(board, os.ttyname(host), close)
-    try:
-        yield player
-    finally:
-        player.hang_up()
+        player = Player(board, str(name), close)
+        try:
+            yield player
+        finally:
+            player.hang_up()
 
 
 class Door:
