@@ -50,7 +50,7 @@ MISTAKES = {
     ),
     "missing .ko": (
         "--board virt --cryptodev {}/none.ko",
-        r"--cryptodev \S+/none\.ko: no such file; expected a kernel module .*",
+        r"--cryptodev \S+/none\.ko: no such file, and no folder with a Makefile; expected a kernel module .*",
     ),
     "unknown fault": ("--board virt --fault engine/bored", r"--fault engine/bored: no such fault; there are:"),
     "a fault in a real board": (

@@ -164,6 +164,13 @@ def test_facts_that_a_board_does_not_tell(programs: LocalShell, tmp_path: Path) 
     assert found["cryptodev version"] == found["engine build-id"] == "unknown"
 
 
+def test_a_module_without_a_version_has_told_it_to_the_log(programs: LocalShell, tmp_path: Path) -> None:
+    program(tmp_path, "modinfo", "exit 0")
+    log = "[    1.2] cryptodev: driver 1.13 loaded.", "[    9.8] cryptodev: driver 1.14 loaded.", "[    9.9] usb 1-1"
+    program(tmp_path, "dmesg", "\n".join(f"echo '{line}'" for line in log))
+    assert facts(programs, "cryptodev")["cryptodev version"] == "1.14"
+
+
 def test_no_build_id_in_what_is_no_elf_file() -> None:
     with pytest.raises(ProductError, match=r"not a readable ELF file \(9 bytes"):
         build_id(b"not an el")
