@@ -171,3 +171,15 @@ def test_home_follows_the_environment(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert home() == tmp_path / ".cache/offload-hil"
+
+
+def test_what_nobody_asks_for_makes_room_for_another_of_its_name(tmp_path: Path) -> None:
+    old, asked, new, other = "0" * 16, "a" * 16, "b" * 16, "c" * 16
+    for name, key in (("thing", old), ("thing", asked), ("thing-else", old)):
+        folder = built(name, key, lambda _folder: None, under=tmp_path)
+        os.utime(folder, (0, 0))
+    built("thing", asked, lambda _folder: None, under=tmp_path)
+    built("thing", new, lambda _folder: None, under=tmp_path)
+    assert names(tmp_path) == [f"thing-{asked}", f"thing-{new}", f"thing-else-{old}"]
+    built("thing-else", other, lambda _folder: None, under=tmp_path)
+    assert names(tmp_path) == [f"thing-{asked}", f"thing-{new}", f"thing-else-{other}"]
