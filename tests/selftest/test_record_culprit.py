@@ -77,6 +77,8 @@ CASES: dict[str, tuple[list[Record], str | None, str]] = {
     "wrong at cryptodev, right with another driver": (
         answers(CBC, "cryptodev", afalg="cbc-aes-ce"), None, "unknown"),
     "wrong at cryptodev, AF_ALG not asked": (answers(CBC, "cryptodev", layers=LAYERS[:4]), None, "unknown"),
+    "wrong at cryptodev, and for another algorithm right there by luck": (
+        [*answers(CTR, *LAYERS[1:4]), *answers(CBC, "engine")], "cryptodev", "certain"),
     "wrong at the engine alone": (answers(CBC, "engine", "engine-explicit"), "engine", "likely"),
     "wrong at the engine, nothing below was asked": (answers(CBC, "engine", layers=LAYERS[:2]), None, "unknown"),
     "AF_ALG alone does not answer": (answers(CBC, "afalg", afalg="nobody"), "kernel", "likely"),
