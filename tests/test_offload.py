@@ -5,20 +5,29 @@ from collections.abc import Callable
 from fixtures.outcome import ProductError
 from fixtures.probe.protocol import Layer
 from fixtures.stack.witness import Proof
+from fixtures.vectors.model import Operation
 
-Proofs = Callable[[Layer, str], list[Proof]]
+Proofs = Callable[[Layer, str, Operation], list[Proof]]
+
+
+def operations(algorithm: str) -> tuple[Operation, ...]:
+    """What can be done with it; each may be done by somebody else."""
+    return ("digest",) if algorithm.startswith("SHA") else ("encrypt", "decrypt")
 
 
 def test_the_accelerator_did_the_work(offloading: Layer, promised: str, proofs: Proofs) -> None:
     """Layer `engine` is what an application gets: set up by the board's openssl.cnf, and nobody naming an engine."""
-    for proof in proofs(offloading, promised):
-        if not proof.proven:
-            raise ProductError(f"offload of {promised} at layer {offloading} is not proven: {proof}")
+    for operation in operations(promised):
+        for proof in proofs(offloading, promised, operation):
+            if not proof.proven:
+                raise ProductError(
+                    f"offload of {promised} at layer {offloading} is not proven, to {operation}: {proof}"
+                )
 
 
 def test_the_witness_keeps_still_while_software_works(promised: str, proofs: Proofs) -> None:
     """A counter that moves anyway would prove nothing."""
-    for proof in proofs("openssl", promised):
+    for proof in proofs("openssl", promised, operations(promised)[0]):
         if proof.proven:
             raise ProductError(
                 f"{proof.name} moved although OpenSSL did {promised} in software, so it is no witness: {proof}"

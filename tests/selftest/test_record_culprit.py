@@ -76,6 +76,12 @@ CASES: dict[str, tuple[list[Record], str | None, str]] = {
     "wrong from cryptodev up, right beside it": (answers(CBC, *LAYERS[1:4]), "cryptodev", "certain"),
     "wrong at cryptodev, right with another driver": (
         answers(CBC, "cryptodev", afalg="cbc-aes-ce"), None, "unknown"),
+    "wrong at cryptodev with the accelerator, right there with software": (
+        [*answers(CBC, *LAYERS[1:4]), promise(), *answers(CTR)], None, "unknown"),
+    "wrong at cryptodev with the accelerator, and no software to compare": (
+        [*answers(CBC, *LAYERS[1:4]), promise()], "cryptodev", "likely"),
+    "wrong at cryptodev with the accelerator and with software": (
+        [*answers(CBC, *LAYERS[1:4]), promise(), *answers(CTR, *LAYERS[1:4])], "cryptodev", "certain"),
     "wrong at cryptodev, AF_ALG not asked": (answers(CBC, "cryptodev", layers=LAYERS[:4]), None, "unknown"),
     "wrong at cryptodev, and for another algorithm right there by luck": (
         [*answers(CTR, *LAYERS[1:4]), *answers(CBC, "engine")], "cryptodev", "certain"),
@@ -84,8 +90,8 @@ CASES: dict[str, tuple[list[Record], str | None, str]] = {
     "AF_ALG alone does not answer": (answers(CBC, "afalg", afalg="nobody"), "kernel", "likely"),
     "wrong everywhere, software too": (answers(CBC, *LAYERS), None, "unknown"),
     "wrong in OpenSSL's software alone": (answers(CBC, "openssl"), "openssl", "likely"),
-    "the default configuration alone does not offload": (proofs("engine"), "engine", "certain"),
-    "no engine offloads, cryptodev does": (proofs("engine", "engine-explicit"), "engine", "certain"),
+    "the default configuration alone does not offload": (proofs("engine"), "engine", "likely"),
+    "no engine offloads, cryptodev does": (proofs("engine", "engine-explicit"), "engine", "likely"),
     "offload at cryptodev, not through AF_ALG": (proofs("afalg"), "kernel", "likely"),
     "another driver has the higher priority": (
         [*proofs(*NONE, cryptodev="cbc-aes-ce"), promise([*CANDIDATES, "cbc-aes-ce 300 passed"])], "kernel", "certain"),
@@ -101,7 +107,7 @@ CASES: dict[str, tuple[list[Record], str | None, str]] = {
     "nothing was asked layer by layer": ([], None, "unknown"),
     "cryptodev answers wrongly by itself": ([*answers(CBC), row(driver=False)], "cryptodev", "certain"),
     "cryptodev answers wrongly, and so does the engine": (
-        [*answers(CBC, "engine"), row(driver=False)], None, "unknown"),
+        [*answers(CBC, "engine"), row(driver=False)], "cryptodev", "likely"),
     "a row at which a driver has a part, vectors are right": (
         [*answers(CBC), row(driver=True)], "cryptodev", "likely"),
     "a row at which a driver has a part, no vectors": ([row(driver=True)], "cryptodev", "likely"),
