@@ -113,6 +113,8 @@ CASES: dict[str, tuple[list[Record], str | None, str]] = {
     "a row at which a driver has a part, no vectors": ([row(driver=True)], "cryptodev", "likely"),
     "a row at which a driver has a part, its vectors are wrong too": (
         [*answers(CBC, *LAYERS[1:]), *answers(CTR), row(driver=True)], "driver", "certain"),
+    "a row at which a driver has a part, and a wrong answer above now and then": (
+        [*answers(CBC), *answers(CTR, "engine"), row(driver=True)], "engine", "likely"),
     "what a row needs is not there": ([row(driver=True, seen="lacks=21/0:ENOENT")], None, "unknown"),
     "the rows are right": ([*answers(CBC, "engine"), row(driver=False, passed=True)], "engine", "likely"),
 }  # fmt: skip
