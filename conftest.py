@@ -1,5 +1,6 @@
 """The plugins of the suite, and which tests a run asks: those of a board, or the self-tests."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,13 @@ pytest_plugins = [
 TESTS = Path(__file__).parent / "tests"
 QUESTIONS = ("boot", "stack", "symbols", "cryptodev", "aes", "sha", "streams", "offload", "speed", "calibrate")
 """The order in which a board is asked: what later questions stand on comes first."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have the programs that tests start heed Ctrl-C, also where a script started all this in the background."""
+    if not config.getoption("--board"):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
