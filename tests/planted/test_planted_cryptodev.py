@@ -41,8 +41,7 @@ def version(run: Run) -> str:
 
 
 def test_sources_are_built_for_the_image(sources: Path) -> None:
-    run = ask("--board", UNIT, "--cryptodev", sources, *FEW)
-    assert version(run) == "9.9-own" and f"building the kernel module cryptodev.ko from {sources}" in run.text
+    assert version(ask("--board", UNIT, "--cryptodev", sources, *FEW)) == "9.9-own"
 
 
 def test_sources_that_do_not_compile_are_told_with_what_the_compiler_said(sources: Path) -> None:
