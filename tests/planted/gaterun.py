@@ -158,25 +158,26 @@ def clean(unit: str = UNIT) -> Iterator[Path]:
 
 def processes(naming: str) -> list[str]:
     """The command lines, of all processes there are, that have this text in them."""
-    lines = []
+    return list(_running(naming).values())
+
+
+def qemu_of(naming: str) -> int:
+    """The process id of the QEMU that has this text in its command line."""
+    (found,) = (pid for pid, line in _running(naming).items() if line.startswith("qemu"))
+    return found
+
+
+def _running(naming: str) -> dict[int, str]:
+    """Process id -> command line, of those that have this text in it."""
+    lines = {}
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = file.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
         except OSError:  # it ended just now, and is none of those that are looked for
             continue
         if naming in line:
-            lines.append(line)
+            lines[int(file.parent.name)] = line
     return lines
-
-
-def qemu_of(naming: str) -> int:
-    """The process id of the QEMU that has this text in its command line."""
-    (found,) = (
-        int(path.parent.name)
-        for path in Path("/proc").glob("[0-9]*/comm")
-        if "qemu" in path.read_text() and naming in (path.parent / "cmdline").read_text()
-    )
-    return found
 
 
 def await_exit(pid: int, seconds: float = 10.0) -> None:
