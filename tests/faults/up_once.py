@@ -13,18 +13,19 @@ from ownlab import OwnLab, own_lab
 from fixtures.boot import ways
 from fixtures.boot.bringup import BringUp
 from fixtures.boot.image import Image
+from fixtures.gate.bench import over_ssh
 from fixtures.lab.board import load_board
 from fixtures.lab.labfile import load_lab
-from fixtures.link import ssh
 from fixtures.link.console import Console
 from fixtures.outcome import LabError, ProductError
 from fixtures.power.switch import switch_of
 from fixtures.virt.build import Built, build
 from fixtures.virt.faults import Fault
+from fixtures.virt.layout import LIBRARIES
 
 KEYS = ("etc/dropbear/*", "root/.ssh/*")
 """Each image has its own."""
-READ_LATER = ("usr/lib/aarch64-linux-gnu/*", "etc/ssl/*", "usr/lib/modules/*/extra/cryptodev.ko")
+READ_LATER = (f"{LIBRARIES}/*", "etc/ssl/*", "usr/lib/modules/*/extra/cryptodev.ko")
 """What nothing has read yet when the board is up: the gate itself loads cryptodev."""
 
 
@@ -74,8 +75,7 @@ class UpOnce:
         """Have these files on the board as they are in a tree, and cryptodev not loaded."""
         network = load_lab(self._lab.write()).units[0].network
         assert network
-        at = (network.address, network.port, network.user, network.key_file, network.host_key)
-        with closing(ssh.connect(*at, timeout=30)) as shell:
+        with closing(over_ssh(network)) as shell:
             for name in files:
                 shell.run(f"rm -f '/{name}'").check()
                 if (tree / name).exists():
