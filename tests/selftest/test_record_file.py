@@ -117,6 +117,12 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "pace": {"layer": "afalg", "algorithm": "AES-128-CBC", "driver": "cbc-aes-caam", "block": 16384, "seconds": 0.0003},
     "blocked": {"task": "openssl", "stack": "[<0>] wait+0x1/0x2 [caam_jr]", "promised": ["cbc-aes-caam"]},
+    "harness_error": {
+        "source": "thread",
+        "where": "console",
+        "reason": "thread 'console' failed: ValueError",
+        "details": "",
+    },
     "unasked": {"total": 400},
     "recovery": {"unit": "virt/0", "after": "SSH was lost", "by": "switched off and on"},
     "calibration": {

@@ -135,6 +135,14 @@ def test_report_shows_all_that_was_found() -> None:
     assert said.index("failed 1") < said.index("lab error 1") < said.index("skipped 1") < said.index("passed 150")
 
 
+def test_report_shows_errors_outside_the_tests() -> None:
+    where = {"kind": "harness_error", "source": "collection", "where": "tests/test_a.py"}
+    error = {**where, "reason": "tests/test_a.py cannot be collected: SyntaxError", "details": "line 41: <b>x = (</b>"}
+    said = " ".join(Page(page_of(summary_of([asked("t.py::a"), error]))).text.split())
+    assert "lab trouble exit status 9" in said
+    assert "error outside the tests 1 tests/test_a.py cannot be collected: SyntaxError line 41: <b>x = (</b>" in said
+
+
 def test_report_of_a_killed_run_and_of_lines_that_cannot_be_read(tmp_path: Path) -> None:
     folder = stored(tmp_path, ill())
     with (folder / "record.jsonl").open("a") as file:

@@ -12,7 +12,7 @@ import pytest
 from fixtures.record.record import Record, RunRecord
 from fixtures.record.summary import Row, Summary, load, summarise
 from fixtures.record.terminal import rate, render, show
-from fixtures.record.verdict import judge
+from fixtures.record.verdict import judge, judge_stopped
 
 AES = [f"AES-{bits}-{mode}" for mode in ("CBC", "ECB", "CTR") for bits in (128, 192, 256)]
 DIGESTS = ["SHA1", "SHA224", "SHA256", "SHA384", "SHA512"]
@@ -208,6 +208,44 @@ def test_line_that_cannot_be_read_is_no_good_run() -> None:
     torn = {"kind": "unreadable", "line": 7, "why": "not JSON", "text": "{"}
     assert judge([asked("t.py::a"), torn]).outcome == "lab"
     assert judge([asked("t.py::a"), torn]).why == ["lab: line 7 of the run record cannot be read: not JSON"]
+
+
+def harness_error(source: str = "collection", reason: str = "t.py cannot be collected: SyntaxError") -> Record:
+    return {"kind": "harness_error", "source": source, "where": "t.py", "reason": reason, "details": "Traceback"}
+
+
+@pytest.mark.parametrize("source", ["collection", "record", "thread", "finalizer"])
+def test_error_of_the_suite_is_no_good_run(source: str) -> None:
+    verdict = judge([asked("t.py::a"), harness_error(source)])
+    assert (verdict.outcome, verdict.exit_status) == ("lab", 9)
+    assert verdict.why == ["lab: t.py cannot be collected: SyntaxError"]
+
+
+def test_failed_test_outweighs_an_error_of_the_suite() -> None:
+    verdict = judge([harness_error(), asked("t.py::a", "failed", "wrong")])
+    assert (verdict.outcome, verdict.exit_status) == ("bad", 1)
+    assert verdict.why == ["t.py::a: wrong", "lab: t.py cannot be collected: SyntaxError"]
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ([], ("unfinished", 2)),
+        ([asked("t.py::a")], ("unfinished", 2)),
+        ([asked("t.py::a"), asked("t.py::b", "skipped")], ("unfinished", 2)),
+        ([asked("t.py::a"), asked("t.py::b", "error")], ("lab", 9)),
+        ([asked("t.py::a"), harness_error()], ("lab", 9)),
+        ([asked("t.py::a", "failed"), harness_error()], ("bad", 1)),
+    ],
+)
+def test_stopped_run_is_judged_by_what_it_found(found: list[Record], expected: tuple[str, int]) -> None:
+    verdict = judge_stopped(found, by="pytest (it is late)")
+    assert (verdict.outcome, verdict.exit_status) == expected
+
+
+def test_unfinished_run_says_what_stopped_it() -> None:
+    (reason,) = judge_stopped([asked("t.py::a")], by="pytest (it is late)").why
+    assert reason == "interrupted by pytest (it is late); what it had found until then is shown"
 
 
 # The summary

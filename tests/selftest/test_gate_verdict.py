@@ -1,0 +1,119 @@
+"""Is the verdict never better than what pytest saw? The gate as a user starts it, with this host as its unit."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gaterun import Run
+from host_board import HostBoard, host_board
+
+BOOT = "tests/test_boot.py"
+STACK = "tests/test_stack.py::test_its_device_node_is_there"
+ONE_PROCESS, ONE_WORKER = (), ("-n", "1")
+GO_ON = "--continue-on-collection-errors"
+
+IN_ONE_AND_IN_TWO_PROCESSES = pytest.mark.parametrize("workers", [ONE_PROCESS, ONE_WORKER], ids=["alone", "-n 1"])
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[HostBoard]:
+    """This host as a unit."""
+    with host_board(tmp_path) as board:
+        yield board
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """A test file with a syntax error in its second line."""
+    path = tmp_path / "test_broken.py"
+    path.write_text("x = 1\ny = (\n")
+    return path
+
+
+def last_line(run: Run) -> str:
+    """The last line that the gate printed."""
+    return run.text.rstrip().splitlines()[-1]
+
+
+def break_the_product(host: HostBoard) -> None:
+    """Let modprobe fail, as on a board whose image lacks the module."""
+    (host.programs / "modprobe").write_text("#!/bin/sh\necho not found >&2; exit 1\n")
+
+
+@IN_ONE_AND_IN_TWO_PROCESSES
+def test_healthy_board_is_good(host: HostBoard, workers: tuple[str, ...]) -> None:
+    run = host.ask(*workers, BOOT, STACK)
+    assert run.status == 0, run.text
+    assert last_line(run) == "OUTCOME  good, exit status 0"
+
+
+@IN_ONE_AND_IN_TWO_PROCESSES
+@pytest.mark.parametrize("more", [(), (GO_ON,), ("-x",)], ids=["", GO_ON, "-x"])
+def test_file_that_cannot_be_collected_is_a_lab_error(
+    host: HostBoard, broken: Path, workers: tuple[str, ...], more: tuple[str, ...]
+) -> None:
+    run = host.ask(*workers, *more, BOOT, broken)
+    assert run.status == 9, run.text
+    assert last_line(run) == "OUTCOME  lab trouble, exit status 9"
+    (error,) = run.of("harness_error")
+    assert error["source"] == "collection"
+    assert error["reason"].endswith(" cannot be collected: SyntaxError: '(' was never closed")
+    assert run.verdict["why"][0] == f"lab: {error['reason']}"
+
+
+@IN_ONE_AND_IN_TWO_PROCESSES
+def test_nothing_but_a_file_that_cannot_be_collected_is_a_lab_error(
+    host: HostBoard, broken: Path, workers: tuple[str, ...]
+) -> None:
+    run = host.ask(*workers, BOOT, broken, "-k", "no_test_has_this_name")
+    assert run.status == 9, run.text
+    assert "was never closed" in run.verdict["why"][0]
+
+
+@IN_ONE_AND_IN_TWO_PROCESSES
+def test_file_that_skips_itself_is_a_lab_error(host: HostBoard, tmp_path: Path, workers: tuple[str, ...]) -> None:
+    path = tmp_path / "test_skips.py"
+    path.write_text('import pytest\n\npytest.skip("not today", allow_module_level=True)\n')
+    run = host.ask(*workers, BOOT, path)
+    assert run.status == 9, run.text
+    (reason,) = run.verdict["why"]
+    assert reason.endswith(" cannot be collected: it skips itself: Skipped: not today")
+
+
+@IN_ONE_AND_IN_TWO_PROCESSES
+def test_failed_test_outweighs_a_file_that_cannot_be_collected(
+    host: HostBoard, broken: Path, workers: tuple[str, ...]
+) -> None:
+    break_the_product(host)
+    run = host.ask(*workers, GO_ON, STACK, broken)
+    assert run.status == 1, run.text
+    first, second = run.verdict["why"]
+    assert first.startswith("tests/test_stack.py::test_its_device_node_is_there: modprobe kernel failed")
+    assert "cannot be collected" in second
+
+
+@IN_ONE_AND_IN_TWO_PROCESSES
+@pytest.mark.parametrize("more", [(), ("-x",)], ids=["", "-x"])
+def test_product_that_ends_the_run_early_is_bad(
+    host: HostBoard, workers: tuple[str, ...], more: tuple[str, ...]
+) -> None:
+    break_the_product(host)
+    run = host.ask(*workers, *more, BOOT, "tests/test_stack.py")
+    assert run.status == 1, run.text
+    assert last_line(run) == "OUTCOME  bad, exit status 1"
+
+
+@IN_ONE_AND_IN_TWO_PROCESSES
+def test_failure_that_the_record_lost_is_a_lab_error(host: HostBoard, workers: tuple[str, ...]) -> None:
+    break_the_product(host)
+    run = host.ask(*workers, "-p", "forgetful_record", BOOT, STACK)
+    assert run.status == 9, run.text
+    assert run.verdict["why"] == ["lab: pytest counted 1 failures, and the run record has 0 of them"]
+
+
+@IN_ONE_AND_IN_TWO_PROCESSES
+def test_run_that_a_plugin_stops_is_unfinished(host: HostBoard, workers: tuple[str, ...]) -> None:
+    run = host.ask(*workers, "-p", "early_stop", BOOT, STACK)
+    assert run.status == 2, run.text
+    assert last_line(run) == "OUTCOME  unfinished, exit status 2"
+    assert run.verdict["why"][0].startswith("interrupted by pytest (")
