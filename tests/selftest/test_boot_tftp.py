@@ -1,12 +1,15 @@
 """Does the TFTP server that the suite runs hand out its folder, whole, and only for as long as it is asked to?"""
 
 import socket
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 from tftpy import TftpClient, TftpException
 
-from fixtures.boot import tftp
+from fixtures.boot import tftp, tftp_server
 from fixtures.lab.labfile import Console, Manual, Tftp, Unit
 from fixtures.outcome import LabError
 
@@ -25,7 +28,7 @@ def unit_at(server: str, port: int) -> Unit:
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not wait long for the end of the server."""
-    monkeypatch.setattr(tftp, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(tftp, "RESEND_TIMEOUT", 0.2)
 
 
 @pytest.mark.parametrize("size", [0, 1, 512, 1024, 1468, 1 << 20])
@@ -82,3 +85,124 @@ def test_a_lab_with_a_server_keeps_it(tmp_path: Path) -> None:
     unit = unit_at("127.0.0.1", 69).model_copy(update={"tftp": place})
     with tftp.served(unit) as at:
         assert at is unit
+
+
+def request(name: str, *options: str, mode: str = "octet") -> bytes:
+    """A read request (RFC 1350, section 5) with options (RFC 2347)."""
+    return b"\0\1" + b"".join(word.encode() + b"\0" for word in (name, mode, *options))
+
+
+MALFORMED = {
+    "block size that is no number": request("hil-0/kernel", "blksize", "x"),
+    "block size beyond a datagram": request("hil-0/kernel", "blksize", "65500"),
+    "option that is not ASCII": b"\0\1hil-0/kernel\0octet\0blksize\0\xff\xfe\0",
+    "option without a value": request("hil-0/kernel", "blksize"),
+    "option without an end": request("hil-0/kernel") + b"blksize\0008",
+    "name that is not ASCII": b"\0\1\xff\xfe\0octet\0",
+    "name without an end": b"\0\1hil-0/kernel",
+    "name with no letter": request(""),
+    "name that is far too long": request("x" * 5000),
+    "mode that is none": request("hil-0/kernel", mode="mail"),
+    "folder": request("hil-0"),
+    "folder above": request("../"),
+    "upload": b"\0\2taken\0octet\0",
+    "acknowledgement of nothing": b"\0\4\0\1",
+    "acknowledgement cut short": b"\0\4\0",
+    "data for nobody": b"\0\3\0\1data",
+    "error of an unknown number": b"\0\5\xff\xffwhat\0",
+    "error without an end": b"\0\5\0\1",
+    "operation that is none": b"\xff\xff",
+    "one byte": b"\0",
+    "nothing": b"",
+    "noise": bytes(range(256)),
+}
+
+
+@pytest.fixture
+def kernel() -> Iterator[tuple[int, bytes]]:
+    """A server that has a file `hil-0/kernel` of 20,000 bytes; gives its port and the content."""
+    unit, content = unit_at("127.0.0.1", free_port()), bytes(number % 251 for number in range(20000))
+    with tftp.served(unit) as at:
+        assert at.tftp and at.tftp.folder and unit.tftp
+        (at.tftp.folder / "hil-0").mkdir()
+        (at.tftp.folder / "hil-0/kernel").write_bytes(content)
+        yield unit.tftp.port, content
+
+
+def fetch(port: int, into: Path, during: Callable[[], None] = lambda: None) -> bytes:
+    """Fetch the file as a board does; meanwhile, with every packet of it, do something."""
+    client = TftpClient("127.0.0.1", port)
+    client.download("hil-0/kernel", str(into), packethook=lambda _packet: during(), timeout=2)
+    return into.read_bytes()
+
+
+@pytest.mark.parametrize("packet", MALFORMED.values(), ids=MALFORMED)
+def test_malformed_packet_is_dropped_and_the_server_goes_on(
+    kernel: tuple[int, bytes], tmp_path: Path, packet: bytes
+) -> None:
+    port, content = kernel
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(packet, ("127.0.0.1", port))
+        assert fetch(port, tmp_path / "got") == content
+
+
+def test_server_goes_on_after_ten_thousand_mutated_packets(kernel: tuple[int, bytes], tmp_path: Path) -> None:
+    port, content = kernel
+    random = Random(4)
+    seeds = [*MALFORMED.values(), request("hil-0/kernel", "blksize", "1468", "tsize", "0")]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for number in range(10000):
+            packet = bytearray(random.choice(seeds))
+            for _ in range(random.randrange(4)):
+                packet.insert(random.randrange(len(packet) + 1), random.randrange(256))
+                packet[random.randrange(len(packet))] = random.randrange(256)
+            sender.sendto(bytes(packet), ("127.0.0.1", port))
+            if number % 1000 == 0:
+                assert fetch(port, tmp_path / "got") == content
+    assert fetch(port, tmp_path / "got") == content
+
+
+@pytest.mark.parametrize("packet", [b"\xff\xff", b"\0\4\0", b"\0\6blksize\0x\0", b"\0\3\0\1data", b""])
+def test_malformed_packet_within_a_transfer_does_not_end_it(
+    kernel: tuple[int, bytes], tmp_path: Path, packet: bytes
+) -> None:
+    """From the client itself, as a broken network changes it."""
+    port, content = kernel
+    client = TftpClient("127.0.0.1", port)
+
+    def disturb(_packet: object) -> None:
+        context = client.context
+        if context.tidport:
+            context.sock.sendto(packet, ("127.0.0.1", context.tidport))
+
+    client.download("hil-0/kernel", str(tmp_path / "got"), packethook=disturb, timeout=2)
+    assert (tmp_path / "got").read_bytes() == content
+
+
+def test_packet_of_another_sender_does_not_end_a_transfer(kernel: tuple[int, bytes], tmp_path: Path) -> None:
+    port, content = kernel
+    client = TftpClient("127.0.0.1", port)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+
+        def disturb(_packet: object) -> None:
+            if client.context.tidport:
+                for packet in (b"\0\5\0\0stop\0", b"\xff", b"\0\4\0\1"):
+                    stranger.sendto(packet, ("127.0.0.1", client.context.tidport))
+
+        client.download("hil-0/kernel", str(tmp_path / "got"), packethook=disturb, timeout=2)
+    assert (tmp_path / "got").read_bytes() == content
+
+
+def test_requests_of_clients_that_are_gone_leave_room_for_others(kernel: tuple[int, bytes], tmp_path: Path) -> None:
+    port, content = kernel
+    for _ in range(3 * tftp_server.MAX_TRANSFERS):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
+            gone.sendto(request("hil-0/kernel"), ("127.0.0.1", port))
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            assert fetch(port, tmp_path / "got") == content
+        except TftpException:
+            continue
+        return
+    pytest.fail("the server serves nobody any more")

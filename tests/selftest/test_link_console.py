@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 import serial
@@ -258,6 +259,26 @@ def test_typing_into_a_lost_line_is_the_lab(log: Path) -> None:
         with pytest.raises(LabError, match="lost"):
             for _ in range(100):  # the first bytes may still be taken by this host
                 console.type_keys("x" * 1000)
+
+
+class BrokenPattern:
+    """A pattern whose search fails, in the thread that reads."""
+
+    def search(self, line: str) -> None:
+        """Fail."""
+        raise ValueError(f"cannot be searched: {line}")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # the gate records it
+def test_reader_that_fails_is_the_lab_and_no_silent_board(console: Console, player: Player) -> None:
+    console.alarms = {"broken": cast("re.Pattern[str]", BrokenPattern())}
+    player.say("one line\r\n")
+    started = time.monotonic()
+    with pytest.raises(LabError, match=r"the console was lost: its reader ended: ValueError.*one line"):
+        console.expect("=> ", 10, "the prompt")
+    with pytest.raises(LabError, match="its reader ended"):
+        console.answers(0.2)
+    assert console.lost and time.monotonic() - started < 5
 
 
 def test_a_console_that_cannot_be_opened_says_so() -> None:

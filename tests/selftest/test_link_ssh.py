@@ -94,6 +94,21 @@ def test_output_and_status_come_back(shell: SshShell, command: str, output: str 
     assert 0 < result.seconds < 5
 
 
+def test_input_that_cannot_be_sent_is_the_lab_and_no_command_that_hangs(
+    fragile: SshShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_channel: paramiko.Channel, _data: bytes) -> None:
+        raise ValueError("not today")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(paramiko.Channel, "sendall", fail)
+        started = time.monotonic()
+        with pytest.raises(LabError, match=r"standard input of 'cat' was not sent: ValueError\('not today'\)"):
+            fragile.run("cat", stdin=b"x", timeout=30)
+        assert time.monotonic() - started < 5
+    assert fragile.run("cat", stdin=b"x").text == "x"
+
+
 def test_output_and_errors_come_in_the_order_they_were_written(shell: SshShell) -> None:
     result = shell.run("for i in 1 2 3 4 5 6 7 8 9; do echo out $i; echo error $i >&2; done")
     assert result.text == "".join(f"out {i}\nerror {i}\n" for i in range(1, 10))

@@ -1,0 +1,97 @@
+"""An exception in a thread of the harness is lab trouble, and never the failure of the test that happened to run."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from gaterun import Gate
+from host_board import host_board
+from powered import powered
+from simulated_board import SimulatedBoard
+
+BOOT = "tests/test_boot.py"
+BAD_PACKET = b"\0\1hil-sim/kernel\0octet\0blksize\0x\0"
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "-n 1"])
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("thread", "thread 'unlucky' of the suite ended: ValueError: nobody waits for this"),
+        ("finalizer", "a finalizer (builtins.function) failed: ValueError: nobody waits for this"),
+    ],
+)
+def test_exception_that_no_test_can_catch_is_a_lab_error(
+    tmp_path: Path, source: str, reason: str, workers: tuple[str, ...]
+) -> None:
+    with host_board(tmp_path) as host:
+        run = host.ask(*workers, "-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": source})
+    assert run.status == 9, run.text
+    assert run.tests("passed") and not run.tests("failed") and not run.tests("error")
+    error, *_ = run.of("harness_error")
+    assert (error["source"], error["reason"]) == (source, reason)
+    assert "background_error.py" in error["details"]
+    assert run.verdict["why"][0] == f"lab: {reason}"
+
+
+def free_port() -> int:
+    """A UDP port of the loopback interface that nobody has."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@contextmanager
+def switched(board: SimulatedBoard, mains: Path) -> Iterator[None]:
+    """Have the power of a simulated board follow a file that says "on" or "off"."""
+    end = threading.Event()
+
+    def follow() -> None:
+        was_on = False
+        while not end.wait(0.02):
+            is_on = powered(mains)
+            if is_on != was_on:
+                board.on() if is_on else board.off()
+            was_on = is_on
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join(5)
+
+
+def test_malformed_packet_to_the_tftp_server_changes_no_verdict(tmp_path: Path) -> None:
+    """With the server that the suite runs for a lab that has none: a whole boot, and then the questions."""
+    port, mains, place = free_port(), tmp_path / "mains", tmp_path / "place"
+    place.mkdir()
+    (tmp_path / "image").mkdir()
+    (tmp_path / "image/kernel").write_text("k")  # the simulated board says that it fetched one byte
+    board = {"extends": "virt", "made_by": None, "boot": {"tftp": ["tftpboot 80000000 {kernel}", "booti 80000000"]}}
+    (tmp_path / "sim.yaml").write_text(json.dumps(board))
+    with SimulatedBoard() as simulated, switched(simulated, mains):
+        unit = {
+            "name": "sim",
+            "board": "sim",
+            "console": {"url": simulated.url},
+            "power": {"kind": "command", "on": f"echo on >{mains}", "off": f"echo off >{mains}", "settle": 0.1},
+            "tftp": {"server": "127.0.0.1", "port": port},
+        }
+        (tmp_path / "lab.yaml").write_text(json.dumps({"units": [unit]}))
+        options = ("--board", tmp_path / "sim.yaml", "--lab", tmp_path / "lab.yaml", "--image", tmp_path / "image")
+        with Gate(place, *options, BOOT) as gate, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            gate.await_text("switching on")
+            deadline = time.monotonic() + 0.5
+            while time.monotonic() < deadline:
+                sender.sendto(BAD_PACKET, ("127.0.0.1", port))
+                time.sleep(0.01)
+            run = gate.end()
+    assert run.status == 0, run.text
+    assert len(run.tests("passed")) == 2 and not run.of("harness_error")
