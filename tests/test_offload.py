@@ -5,19 +5,14 @@ from collections.abc import Callable
 from fixtures.outcome import ProductError
 from fixtures.probe.protocol import Layer
 from fixtures.stack.witness import Proof
-from fixtures.vectors.model import Operation
+from fixtures.vectors.model import Operation, operations_of
 
 Proofs = Callable[[Layer, str, Operation], list[Proof]]
 
 
-def operations(algorithm: str) -> tuple[Operation, ...]:
-    """What can be done with it; each may be done by somebody else."""
-    return ("digest",) if algorithm.startswith("SHA") else ("encrypt", "decrypt")
-
-
 def test_the_accelerator_did_the_work(offloading: Layer, promised: str, proofs: Proofs) -> None:
     """Layer `engine` is what an application gets: set up by the board's openssl.cnf, and nobody naming an engine."""
-    for operation in operations(promised):
+    for operation in operations_of(promised):  # each may be served by another driver
         for proof in proofs(offloading, promised, operation):
             if not proof.proven:
                 raise ProductError(
@@ -27,7 +22,7 @@ def test_the_accelerator_did_the_work(offloading: Layer, promised: str, proofs: 
 
 def test_the_witness_keeps_still_while_software_works(promised: str, proofs: Proofs) -> None:
     """A counter that moves anyway would prove nothing."""
-    for proof in proofs("openssl", promised, operations(promised)[0]):
+    for proof in proofs("openssl", promised, operations_of(promised)[0]):
         if proof.proven:
             raise ProductError(
                 f"{proof.name} moved although OpenSSL did {promised} in software, so it is no witness: {proof}"

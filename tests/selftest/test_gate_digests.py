@@ -1,0 +1,43 @@
+"""A board that promises digests, as every healthy LS1046A does: are they asked as digests?"""
+
+from pathlib import Path
+
+import pytest
+from gaterun import ROOT
+from host_board import host_board
+
+from fixtures.lab.board import load_board
+from fixtures.vectors.model import operations_of
+
+LS1046A = load_board("ls1046a", ROOT / "boards")
+PROMISED = [name for name, algorithm in LS1046A.algorithms.items() if algorithm.driver]
+
+
+def test_ls1046a_promises_digests() -> None:
+    assert [name for name in PROMISED if operations_of(name) == ("digest",)] == [
+        "SHA1", "SHA224", "SHA256", "SHA384", "SHA512",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "operations"),
+    [
+        ("AES-128-CBC", ("encrypt", "decrypt")),
+        ("AES-256-CTR", ("encrypt", "decrypt")),
+        ("SHA1", ("digest",)),
+        ("SHA512", ("digest",)),
+    ],
+)
+def test_operations_of(algorithm: str, operations: tuple[str, ...]) -> None:
+    assert operations_of(algorithm) == operations
+
+
+def test_time_of_an_operation_is_measured_for_every_promised_algorithm(tmp_path: Path) -> None:
+    """On this host, with the algorithms of the LS1046A's board file and the probe's layer that needs no hardware."""
+    with host_board(tmp_path) as host:
+        host.board["extends"] = "ls1046a"
+        host.board["throughput"] = []
+        run = host.ask("tests/test_speed.py")
+    assert run.status == 0, run.text
+    assert {(line["algorithm"], line["layer"]) for line in run.of("pace")} == {(name, "openssl") for name in PROMISED}
+    assert len(run.tests("passed")) == len(PROMISED)
