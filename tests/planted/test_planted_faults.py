@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import pytest
 from gaterun import ROOT, UNIT, ask
 from one_flipped_bit import GROUP, INDEX, flipped
 
 from fixtures.lab.board import load_board
 from fixtures.vectors import sources
+from fixtures.virt.faults import FAULTS
 
 BOARD = load_board("virt", ROOT / "boards")
 PROMISED = [name for name, algorithm in BOARD.algorithms.items() if algorithm.driver]
@@ -90,6 +92,25 @@ def test_a_module_that_is_not_in_the_image_is_missed() -> None:
     )
     assert {name.partition("::")[0] for name in run.tests("passed")} == {"test_boot.py"} and not run.tests("error")
     assert "nothing more can be asked of this board" in run.text
+
+
+@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.healthy])
+def test_unusual_board_that_is_healthy_is_good(name: str) -> None:
+    """Served by the promised driver at the layers that name it, whatever else that driver allocates."""
+    files = [f"tests/test_{question}.py" for question in ("stack", "aes", "offload")]
+    run = ask("--board", UNIT, "--fault", name, *files, "-k", "not (VarKey or VarTxt)")
+    assert run.status == 0, run.text
+    served = {
+        (line["layer"], line["algorithm"]): line["driver"]
+        for kind in ("vectors", "witness")
+        for line in run.of(kind)
+        if line["layer"] in ("cryptodev", "afalg") and line["algorithm"] in PROMISED
+    }
+    assert served == {
+        (layer, algorithm): BOARD.algorithms[algorithm].driver
+        for layer in ("cryptodev", "afalg")
+        for algorithm in PROMISED
+    }
 
 
 def test_throughput_out_of_its_bounds_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from fixtures.link.shell import Result
 from fixtures.outcome import LabError
 from fixtures.probe.protocol import Probe, ProbeDiedError
-from fixtures.probe.wire import Answer, Repeat, encode, read, seal, whole_lines
+from fixtures.probe.wire import Answer, Repeat, encode, read, seal, serving_driver, whole_lines
 from fixtures.vectors.model import Vector, VectorGroup
 
 VECTORS = (
@@ -81,6 +81,33 @@ def test_whole_output_is_understood() -> None:
     assert answers(WHOLE.replace(b"\n", b"\r\n")) == RIGHT
     given = Probe(Replay(WHOLE), "p").answers("engine", GROUPS)
     assert [(group.served_by, group.seconds) for group in given] == [("engine devcrypto", 1e-4), ("software", 2e-5)]
+
+
+@pytest.mark.parametrize(
+    ("served_by", "promised", "expected"),
+    [
+        ("cbc-aes-caam", "cbc-aes-caam", "cbc-aes-caam"),
+        ("cbc-aes-ce", "cbc-aes-caam", "cbc-aes-ce"),  # the CPU serves, and nobody else is there
+        ("cbc-aes-caam|cbc(aes-generic)", "cbc-aes-caam", "cbc-aes-caam"),
+        ("cbc-aes-ce|cbc-aes-qce", "cbc-aes-qce", "cbc-aes-qce"),  # its fallback has a higher priority
+        ("cbc-aes-ce|cbc(aes-generic)", "cbc-aes-caam", "cbc-aes-ce"),
+        ("cbc-aes-caam|cbc(aes-generic)", None, "cbc-aes-caam"),
+        ("cbc-aes-caam-qi|cbc(aes-generic)", "cbc-aes-caam", "cbc-aes-caam-qi"),
+        ("a|b and c|d", "d", "a and d"),
+        ("nobody", "cbc-aes-caam", "nobody"),
+        ("", "cbc-aes-caam", ""),
+    ],
+)
+def test_of_several_drivers_the_promised_one_serves_or_the_one_of_highest_priority(
+    served_by: str, promised: str | None, expected: str
+) -> None:
+    assert serving_driver(served_by, promised) == expected
+
+
+def test_probe_names_the_promised_driver_of_each_algorithm() -> None:
+    said = [line.replace("engine devcrypto", "first|promised").replace("software", "first|other") for line in SAID]
+    probe = Probe(Replay(b"".join(sealed(said))), "p", promised={"AES-128-CBC": "promised", "SHA1": "promised"})
+    assert [group.served_by for group in probe.answers("engine", GROUPS)] == ["promised", "first"]
 
 
 def test_kernel_messages_between_lines_are_passed_over() -> None:

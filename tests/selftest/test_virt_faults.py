@@ -77,6 +77,7 @@ PLANTED = {
     "driver/selftest-failed": ["etc/rc", DRIVER],
     "driver/one-in-1000": ["etc/rc", DRIVER],
     "driver/slow": ["etc/rc", DRIVER],
+    "driver/software-fallback": ["etc/rc", DRIVER],
     "driver/interrupts-lost": ["etc/rc"],
 }
 """What each fault changes in the tree of the image."""
