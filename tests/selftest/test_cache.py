@@ -183,3 +183,10 @@ def test_what_nobody_asks_for_makes_room_for_another_of_its_name(tmp_path: Path)
     assert names(tmp_path) == [f"thing-{asked}", f"thing-{new}", f"thing-else-{old}"]
     built("thing-else", other, lambda _folder: None, under=tmp_path)
     assert names(tmp_path) == [f"thing-{asked}", f"thing-{new}", f"thing-else-{other}"]
+
+
+def test_build_that_looks_old_is_kept(tmp_path: Path) -> None:
+    """An archive that is unpacked sets the time of the folder to that of its making."""
+    folder = built("thing", "0" * 16, lambda folder: os.utime(folder, (0, 0)), under=tmp_path)
+    assert folder.is_dir()
+    assert built("thing", "1" * 16, lambda _folder: None, under=tmp_path).is_dir() and folder.is_dir()

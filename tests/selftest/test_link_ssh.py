@@ -1,7 +1,6 @@
 """Does the shell over SSH keep the shell's contract, against a real server, over a wire that can be cut?"""
 
 import os
-import shutil
 import socket
 import stat
 import threading
@@ -14,6 +13,7 @@ import paramiko
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from debian_programs import find_program
 from ssh_server import USER, SshServer, line, make_key_file, ssh_server
 
 from fixtures.link import ssh
@@ -114,15 +114,12 @@ def test_output_and_errors_come_in_the_order_they_were_written(shell: SshShell) 
     assert result.text == "".join(f"out {i}\nerror {i}\n" for i in range(1, 10))
 
 
-@pytest.mark.parametrize("program", ["dash", "bash", "busybox sh"])
+@pytest.mark.parametrize("words", [("dash",), ("bash",), ("busybox", "sh")], ids=lambda words: words[0])
 def test_a_command_that_a_signal_ends_has_a_status_whatever_the_shell(
-    server: SshServer, fragile: SshShell, program: str
+    server: SshServer, fragile: SshShell, words: tuple[str, ...]
 ) -> None:
     """Some shells replace themselves by the last command that they are given, and are then what the signal ends."""
-    words = program.split()
-    if not shutil.which(words[0]):
-        pytest.skip(f"{words[0]} is not installed")
-    server.guard.shell = words
+    server.guard.shell = [find_program(words[0], package=words[0]), *words[1:]]
     assert fragile.run("sh -c 'kill -9 $$'").status == 137
 
 

@@ -1,7 +1,6 @@
 """A console behind a real console server, ser2net: by both protocols, and when it is started anew in the middle."""
 
 import random
-import shutil
 import socket
 import subprocess
 import time
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from debian_programs import find_program
 from simulated_board import SimulatedBoard, up
 
 from fixtures.link import console as console_module
@@ -17,8 +17,6 @@ from fixtures.link import serial_shell
 from fixtures.link.console import Console
 from fixtures.link.serial_shell import SerialShell
 from fixtures.outcome import LabError
-
-pytestmark = pytest.mark.skipif(not shutil.which("ser2net"), reason="this host has no ser2net (Debian: ser2net)")
 
 DATA = random.Random(2).randbytes(5000)
 
@@ -47,11 +45,13 @@ class Server:
 
     def start(self) -> None:
         """Start it."""
-        command = ["ser2net", "-n", "-d", "-u", "-c", str(self._config)]
+        command = [find_program("ser2net", package="ser2net"), "-n", "-d", "-u", "-c", str(self._config)]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while not self._listens():
-            assert time.monotonic() < deadline, "ser2net does not listen"
+            if time.monotonic() > deadline:
+                self.stop()
+                pytest.fail("ser2net does not listen")
             time.sleep(0.02)
 
     def _listens(self) -> bool:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from debian_programs import find_program
 from simulated_board import OOPS, Line, SimulatedBoard, marks
 
 from fixtures.boot import linux
@@ -19,6 +20,8 @@ from fixtures.outcome import LabError, ProductError
 
 RANDOM = random.Random(1).randbytes(12000)
 SHELLS = [("sh", "-i"), ("bash", "--norc", "-i"), ("busybox", "sh", "-i")]
+PACKAGES = {"sh": "dash", "bash": "bash", "busybox": "busybox"}
+"""The Debian package that brings each."""
 DMESG = "".join(f"[   12.3456{number:02}] oops <hil:1:end=1:end> {line}\n" for number, line in enumerate(OOPS * 5))
 
 
@@ -41,9 +44,8 @@ def logged_in(
     controlling: bool = True,
 ) -> Iterator[tuple[SimulatedBoard, Console]]:
     """A simulated board at the prompt of its shell; `line` is in use from there on."""
-    if not shutil.which(shell[0]):
-        pytest.skip(f"this host has no {shell[0]}")
-    board = SimulatedBoard(shell=shell, echo=echo, controlling=controlling)
+    words = (find_program(shell[0], package=PACKAGES[shell[0]]), *shell[1:])
+    board = SimulatedBoard(shell=words, echo=echo, controlling=controlling)
     with board, Console(board.url, 115200, folder / "console.log") as console:
         board.on(bootloader=False)
         linux.log_in(console, "login: ", "root", "# ", 10)
