@@ -1,5 +1,6 @@
 """Is the verdict never better than what pytest saw? The gate as a user starts it, with this host as its unit."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def test_file_that_cannot_be_collected_is_a_lab_error(
     assert last_line(run) == "OUTCOME  lab trouble, exit status 9"
     (error,) = run.of("harness_error")
     assert error["source"] == "collection"
-    assert error["reason"].endswith(" cannot be collected: SyntaxError: '(' was never closed")
+    assert error["reason"].endswith(" cannot be collected: SyntaxError: '(' was never closed (test_broken.py:2)")
     assert run.verdict["why"][0] == f"lab: {error['reason']}"
 
 
@@ -68,6 +69,19 @@ def test_nothing_but_a_file_that_cannot_be_collected_is_a_lab_error(
     run = host.ask(*workers, BOOT, broken, "-k", "no_test_has_this_name")
     assert run.status == 9, run.text
     assert "was never closed" in run.verdict["why"][0]
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "line"),
+    [
+        ("import pytest\n\nx = 1 / 0\n", "ZeroDivisionError: division by zero", 3),
+        ("import no_such_module\n", "ModuleNotFoundError: No module named 'no_such_module'", 1),
+    ],
+)
+def test_collection_error_names_file_and_line(host: HostBoard, broken: Path, text: str, error: str, line: int) -> None:
+    broken.write_text(text)
+    (found,) = host.ask(BOOT, broken).of("harness_error")
+    assert re.search(rf" cannot be collected: {re.escape(error)} \(\S*test_broken\.py:{line}\)$", found["reason"])
 
 
 @IN_ONE_AND_IN_TWO_PROCESSES
