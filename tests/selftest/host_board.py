@@ -13,10 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import paramiko
 from gaterun import Gate, Run
 from ssh_server import USER, ssh_server
+
+from fixtures.lab import lease
 
 PROGRAMS = {
     # There is no module to load; /sys/module has what is built into the kernel, too.
@@ -85,5 +88,6 @@ def host_board(folder: Path) -> Iterator[HostBoard]:
             "layers": ["openssl"],
         }
         # The lease of a unit is taken by its name, and several runs of the self-tests may go on at once.
-        unit = {"name": f"host-{secrets.token_hex(4)}", "board": "host", "network": network}
-        yield HostBoard(folder, board, {"units": [unit]})
+        name = f"host-{secrets.token_hex(4)}"
+        yield HostBoard(folder, board, {"units": [{"name": name, "board": "host", "network": network}]})
+        (lease.FOLDER / f"{quote(f'host/{name}', safe='')}.lease").unlink(missing_ok=True)
