@@ -1,12 +1,16 @@
-"""A plugin, `pytest -p background_error`: while a test runs, an exception is raised where no test can catch it.
+"""A plugin, `pytest -p background_error`: an exception is raised where no test can catch it.
 
-$BACKGROUND_ERROR says where: `thread` or `finalizer`.
+$BACKGROUND_ERROR says where. While a test runs: in a `thread`, in a `finalizer`, in one that waits for the garbage
+collector (`cycle`), or in a thread that only ends itself (`exit`). Behind the verdict: `late finalizer`, `late thread`.
 """
 
 import os
 import threading
 
 import pytest
+
+KIND = os.environ.get("BACKGROUND_ERROR", "")
+KEPT: list[object] = []
 
 
 class Unlucky:
@@ -18,16 +22,35 @@ class Unlucky:
 
 
 def fail() -> None:
-    """Fail."""
-    raise ValueError("nobody waits for this")
+    """Fail, or end the thread in order."""
+    if KIND == "exit":
+        raise SystemExit
+    raise ValueError("nobody waits\nfor this")
+
+
+def fail_in_thread() -> None:
+    """Fail in a thread, and wait for its end."""
+    thread = threading.Thread(target=fail, name="unlucky")
+    thread.start()
+    thread.join()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call() -> None:
     """Raise it now."""
-    if os.environ["BACKGROUND_ERROR"] == "finalizer":
+    if KIND in ("thread", "exit"):
+        fail_in_thread()
+    elif KIND == "finalizer":
         Unlucky()
-        return
-    thread = threading.Thread(target=fail, name="unlucky")
-    thread.start()
-    thread.join()
+    elif KIND == "late finalizer":
+        KEPT.append(Unlucky())
+    elif KIND == "cycle":
+        cycle: list[object] = [Unlucky()]
+        cycle.append(cycle)
+
+
+def pytest_unconfigure() -> None:
+    """Raise it behind the verdict."""
+    KEPT.clear()
+    if KIND == "late thread":
+        fail_in_thread()

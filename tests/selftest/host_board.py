@@ -37,23 +37,31 @@ class HostBoard:
     folder: Path
     board: dict[str, Any]
     """The board file: may be changed until `ask`."""
-    lab: dict[str, Any]
+    units: list[dict[str, Any]]
+    """Those of the lab file, of one board each."""
 
     @property
     def programs(self) -> Path:
         """The folder with what takes the place of this host's own programs."""
         return self.folder / "bin"
 
+    def add_board(self, name: str) -> None:
+        """Add a board of another name, with one unit, which is this host too."""
+        self.units.append({**self.units[0], "board": name})
+
     def start(self, *arguments: str | Path, environment: Mapping[str, str] | None = None) -> Gate:
         """Start the gate on this unit.
 
         :param environment: what to set beside what is there. Plugins of this folder are found by `-p NAME`.
         """
-        (self.folder / "host.yaml").write_text(json.dumps(self.board))  # JSON is YAML
-        (self.folder / "lab.yaml").write_text(json.dumps(self.lab))
+        options: list[str | Path] = ["--lab", self.folder / "lab.yaml"]
+        for unit in self.units:
+            file = self.folder / f"{unit['board']}.yaml"
+            file.write_text(json.dumps(self.board))  # JSON is YAML
+            options += ["--board", file]
+        (self.folder / "lab.yaml").write_text(json.dumps({"units": self.units}))
         place = self.folder / "place"
         place.mkdir(exist_ok=True)
-        options = ("--board", self.folder / "host.yaml", "--lab", self.folder / "lab.yaml")
         path = {"PYTHONPATH": str(Path(__file__).parent)}
         return Gate(place, *options, *arguments, environment={**path, **(environment or {})})
 
@@ -89,5 +97,7 @@ def host_board(folder: Path) -> Iterator[HostBoard]:
         }
         # The lease of a unit is taken by its name, and several runs of the self-tests may go on at once.
         name = f"host-{secrets.token_hex(4)}"
-        yield HostBoard(folder, board, {"units": [{"name": name, "board": "host", "network": network}]})
-        (lease.FOLDER / f"{quote(f'host/{name}', safe='')}.lease").unlink(missing_ok=True)
+        host = HostBoard(folder, board, [{"name": name, "board": "host", "network": network}])
+        yield host
+        for unit in host.units:
+            (lease.FOLDER / f"{quote(unit['board'] + '/' + name, safe='')}.lease").unlink(missing_ok=True)

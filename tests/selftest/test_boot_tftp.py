@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -206,3 +207,72 @@ def test_requests_of_clients_that_are_gone_leave_room_for_others(kernel: tuple[i
             continue
         return
     pytest.fail("the server serves nobody any more")
+
+
+@contextmanager
+def raw_client(port: int) -> Iterator[socket.socket]:
+    """A client that is played packet by packet: it has asked for the file."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(2)
+        client.sendto(request("hil-0/kernel"), ("127.0.0.1", port))
+        yield client
+
+
+def receive(client: socket.socket) -> tuple[bytes, tuple[str, int]]:
+    """The head of the next packet, operation and block, and who sent it."""
+    packet, sender = client.recvfrom(65536)
+    return packet[:4], sender
+
+
+def test_block_that_is_lost_is_sent_again(kernel: tuple[int, bytes]) -> None:
+    with raw_client(kernel[0]) as client:
+        first, server = receive(client)
+        assert first == b"\0\3\0\1"
+        assert receive(client) == (first, server)
+        client.sendto(b"\0\4\0\1", server)
+        assert receive(client) == (b"\0\3\0\2", server)
+
+
+def test_repeated_acknowledgement_and_strangers_do_not_end_a_transfer(kernel: tuple[int, bytes]) -> None:
+    """tftpy takes an acknowledgement that comes late and twice for a time-out: it costs one attempt, not all."""
+    with raw_client(kernel[0]) as client, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        _, server = receive(client)
+        client.sendto(b"\0\4\0\1", server)
+        assert receive(client)[0] == receive(client)[0] == b"\0\3\0\2"  # the second because time was out
+        client.sendto(b"\0\4\0\1", server)
+        for _ in range(3 * tftp_server.MAX_RETRIES):
+            stranger.sendto(b"\xff\xff", ("127.0.0.1", kernel[0]))
+            time.sleep(0.01)
+        client.sendto(b"\0\4\0\2", server)
+        while (head := receive(client)[0]) == b"\0\3\0\2":
+            continue
+        assert head == b"\0\3\0\3"
+
+
+def test_client_that_was_reset_begins_anew_from_the_same_port(kernel: tuple[int, bytes]) -> None:
+    with raw_client(kernel[0]) as client:
+        _, server = receive(client)
+        client.sendto(b"\0\4\0\1", server)
+        assert receive(client)[0] == b"\0\3\0\2"
+        client.sendto(request("hil-0/kernel"), ("127.0.0.1", kernel[0]))
+        head, another = receive(client)
+        assert head == b"\0\3\0\1" and another != server
+
+
+def test_request_that_comes_twice_begins_one_transfer(kernel: tuple[int, bytes]) -> None:
+    with raw_client(kernel[0]) as client:
+        client.sendto(request("hil-0/kernel"), ("127.0.0.1", kernel[0]))
+        _, server = receive(client)
+        assert receive(client) == (b"\0\3\0\1", server)  # sent again, as nothing was acknowledged
+
+
+@pytest.mark.parametrize(
+    ("packet", "code"),
+    [(request("hil-0"), 1), (request("hil-0/none"), 1), (request("hil-0/kernel", "blksize", "x"), 4)],
+    ids=["folder", "no such file", "block size that is no number"],
+)
+def test_client_is_told_that_its_request_is_refused(kernel: tuple[int, bytes], packet: bytes, code: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(2)
+        client.sendto(packet, ("127.0.0.1", kernel[0]))
+        assert receive(client)[0] == b"\0\5\0" + bytes([code])

@@ -23,7 +23,7 @@ BAD_PACKET = b"\0\1hil-sim/kernel\0octet\0blksize\0x\0"
     ("source", "reason"),
     [
         ("thread", "thread 'unlucky' of the suite ended: ValueError: nobody waits for this"),
-        ("finalizer", "a finalizer (builtins.function) failed: ValueError: nobody waits for this"),
+        ("finalizer", "exception ignored in Unlucky.__del__: ValueError: nobody waits for this"),
     ],
 )
 def test_exception_that_no_test_can_catch_is_a_lab_error(
@@ -33,10 +33,31 @@ def test_exception_that_no_test_can_catch_is_a_lab_error(
         run = host.ask(*workers, "-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": source})
     assert run.status == 9, run.text
     assert run.tests("passed") and not run.tests("failed") and not run.tests("error")
-    error, *_ = run.of("harness_error")
+    (error,) = run.of("harness_error")  # though each test raises one
     assert (error["source"], error["reason"]) == (source, reason)
     assert "background_error.py" in error["details"]
     assert run.verdict["why"][0] == f"lab: {reason}"
+
+
+def test_object_that_the_garbage_collector_frees_is_seen_before_the_verdict(tmp_path: Path) -> None:
+    with host_board(tmp_path) as host:
+        run = host.ask("-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": "cycle"})
+    assert run.status == 9, run.text
+    assert [error["source"] for error in run.of("harness_error")] == ["finalizer"]
+
+
+def test_thread_that_ends_itself_is_no_error(tmp_path: Path) -> None:
+    with host_board(tmp_path) as host:
+        run = host.ask("-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": "exit"})
+    assert run.status == 0, run.text
+
+
+@pytest.mark.parametrize("kind", ["late finalizer", "late thread"])
+def test_exception_behind_the_verdict_does_not_change_the_exit_status(tmp_path: Path, kind: str) -> None:
+    with host_board(tmp_path) as host:
+        run = host.ask("-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": kind})
+    assert run.status == 0 and "OUTCOME  good, exit status 0" in run.text, run.text
+    assert "offload-hil: after the verdict: " in run.text and "ValueError: nobody waits for this" in run.text
 
 
 def free_port() -> int:

@@ -122,7 +122,7 @@ def test_failure_that_the_record_lost_is_a_lab_error(host: HostBoard, workers: t
     break_the_product(host)
     run = host.ask(*workers, "-p", "forgetful_record", BOOT, STACK)
     assert run.status == 9, run.text
-    assert run.verdict["why"] == ["lab: pytest counted 1 failures, and the run record has 0 of them"]
+    assert run.verdict["why"] == ["lab: failures that pytest counted: 1; failures in the run record: 0"]
 
 
 @IN_ONE_AND_IN_TWO_PROCESSES
@@ -131,3 +131,22 @@ def test_run_that_a_plugin_stops_is_unfinished(host: HostBoard, workers: tuple[s
     assert run.status == 2, run.text
     assert last_line(run) == "OUTCOME  unfinished, exit status 2"
     assert run.verdict["why"][0].startswith("interrupted by pytest (")
+
+
+def test_failure_that_only_pytest_knows_of_is_a_lab_error(host: HostBoard) -> None:
+    """In one process; with -n, xdist tells it as an interruption."""
+    run = host.ask("-p", "early_stop", BOOT, environment={"EARLY_STOP": "fail"})
+    assert run.status == 9, run.text
+    assert run.verdict["why"] == ["lab: pytest ended as after a failure (it is late), and the run record has none"]
+
+
+def test_file_that_cannot_be_collected_is_a_lab_error_of_every_board(host: HostBoard, broken: Path) -> None:
+    """Of boards that are well otherwise, and beside the failure of boards that are not."""
+    host.add_board("other")
+    run = host.ask("-n", "2", GO_ON, BOOT, broken)
+    assert run.status == 9, run.text
+    assert run.text.count("OUTCOME  lab trouble, exit status 9") == 2
+    break_the_product(host)
+    run = host.ask("-n", "2", GO_ON, STACK, broken)
+    assert run.status == 1, run.text
+    assert run.text.count("OUTCOME  bad, exit status 1") == 2

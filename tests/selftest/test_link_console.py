@@ -281,6 +281,32 @@ def test_reader_that_fails_is_the_lab_and_no_silent_board(console: Console, play
     assert console.lost and time.monotonic() - started < 5
 
 
+def test_console_that_is_closed_while_it_connects_again_stays_closed(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server takes its time to let it in, longer than `close` waits for the reader."""
+    opening, opened = threading.Event(), threading.Event()
+    with on_tcp() as door:
+        console = Console(door.url, 115200, log)
+        port = console._port
+        really = port.open
+
+        def slowly() -> None:
+            opening.set()
+            opened.wait(10)
+            really()
+
+        monkeypatch.setattr(port, "open", slowly)
+        door.answer().hang_up()
+        assert opening.wait(5)
+        monkeypatch.setattr(console._reader, "join", lambda **_timeout: None)
+        console.close()
+        monkeypatch.undo()
+        opened.set()
+        console._reader.join(5)
+        assert not console._reader.is_alive() and not port.is_open
+
+
 def test_a_console_that_cannot_be_opened_says_so() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         nobody = f"socket://127.0.0.1:{server.getsockname()[1]}"
