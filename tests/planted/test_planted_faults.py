@@ -113,6 +113,23 @@ def test_unusual_board_that_is_healthy_is_good(name: str) -> None:
     }
 
 
+def test_of_several_drivers_in_use_the_promised_one_is_named(tmp_path: Path) -> None:
+    """Here that is the software which the accelerator's driver allocates; without a promise, the highest priority."""
+    board = tmp_path / "fallback.yaml"
+    board.write_text(
+        "extends: virt\nlayers: [openssl, afalg]\nalgorithms:\n"
+        "  AES-128-CBC: {kernel: cbc(aes), driver: cbc(aes-generic)}\n"
+        "  AES-192-CBC: {kernel: cbc(aes), driver: null}\n"
+    )
+    files = ("tests/test_aes.py", "-k", "afalg and (128-CBC or 192-CBC) and MMT")
+    run = ask("--board", board, "--fault", "driver/software-fallback", *files, unit="fallback/0")
+    assert run.status == 0, run.text
+    assert {line["algorithm"]: line["driver"] for line in run.of("vectors")} == {
+        "AES-128-CBC": "cbc(aes-generic)",
+        "AES-192-CBC": "virtio_crypto_aes_cbc",
+    }
+
+
 def test_throughput_out_of_its_bounds_is_refused(tmp_path: Path) -> None:
     """A floor above and a ceiling below what any machine shows, and bounds that hold, on one boot."""
     bounds = {
