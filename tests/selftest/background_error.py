@@ -1,10 +1,12 @@
 """A plugin, `pytest -p background_error`: an exception is raised where no test can catch it.
 
 $BACKGROUND_ERROR says where. While a test runs: in a `thread`, in a `finalizer`, in one that waits for the garbage
-collector (`cycle`), or in a thread that only ends itself (`exit`). Behind the verdict: `late finalizer`, `late thread`.
+collector (`cycle`), in a thread that only ends itself (`exit`), or in a socket that nobody closes (`leak`). Behind the
+verdict: `late finalizer`, `late thread`.
 """
 
 import os
+import socket
 import threading
 
 import pytest
@@ -42,6 +44,8 @@ def pytest_runtest_call() -> None:
         fail_in_thread()
     elif KIND == "finalizer":
         Unlucky()
+    elif KIND == "leak":
+        socket.socket()
     elif KIND == "late finalizer":
         KEPT.append(Unlucky())
     elif KIND == "cycle":

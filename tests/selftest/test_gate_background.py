@@ -46,9 +46,10 @@ def test_object_that_the_garbage_collector_frees_is_seen_before_the_verdict(tmp_
     assert [error["source"] for error in run.of("harness_error")] == ["finalizer"]
 
 
-def test_thread_that_ends_itself_is_no_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["exit", "leak"])
+def test_thread_that_ends_itself_and_socket_that_nobody_closed_are_no_errors(tmp_path: Path, kind: str) -> None:
     with host_board(tmp_path) as host:
-        run = host.ask("-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": "exit"})
+        run = host.ask("-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": kind})
     assert run.status == 0, run.text
 
 
