@@ -49,8 +49,8 @@ class HostBoard:
         """Add a board of another name, with one unit, which is this host too."""
         self.units.append({**self.units[0], "board": name})
 
-    def start(self, *arguments: str | Path, environment: Mapping[str, str] | None = None) -> Gate:
-        """Start the gate on this unit.
+    def ask(self, *arguments: str | Path, environment: Mapping[str, str] | None = None) -> Run:
+        """Run the gate on this unit to its end.
 
         :param environment: what to set beside what is there. Plugins of this folder are found by `-p NAME`.
         """
@@ -63,11 +63,7 @@ class HostBoard:
         place = self.folder / "place"
         place.mkdir(exist_ok=True)
         path = {"PYTHONPATH": str(Path(__file__).parent)}
-        return Gate(place, *options, *arguments, environment={**path, **(environment or {})})
-
-    def ask(self, *arguments: str | Path, environment: Mapping[str, str] | None = None) -> Run:
-        """Run the gate on this unit to its end."""
-        with self.start(*arguments, environment=environment) as gate:
+        with Gate(place, *options, *arguments, environment={**path, **(environment or {})}) as gate:
             return gate.end()
 
 

@@ -8,17 +8,12 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from ports import free_udp_port
 from tftpy import TftpClient, TftpException
 
 from fixtures.boot import tftp, tftp_server
 from fixtures.lab.labfile import Console, Manual, Tftp, Unit
 from fixtures.outcome import LabError
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def unit_at(server: str, port: int) -> Unit:
@@ -34,7 +29,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 512, 1024, 1468, 1 << 20])
 def test_a_client_gets_a_file_whole(tmp_path: Path, size: int) -> None:
-    unit = unit_at("127.0.0.1", free_port())
+    unit = unit_at("127.0.0.1", free_udp_port())
     content = bytes(number % 251 for number in range(size))
     with tftp.served(unit) as at:
         assert at.tftp and at.tftp.folder and unit.tftp
@@ -47,7 +42,7 @@ def test_a_client_gets_a_file_whole(tmp_path: Path, size: int) -> None:
 
 
 def test_it_takes_nothing_and_hands_out_nothing_from_elsewhere(tmp_path: Path) -> None:
-    unit = unit_at("127.0.0.1", free_port())
+    unit = unit_at("127.0.0.1", free_udp_port())
     (tmp_path / "mine").write_text("mine")
     with tftp.served(unit) as at:
         assert at.tftp and at.tftp.folder and unit.tftp
@@ -65,7 +60,7 @@ def test_it_takes_nothing_and_hands_out_nothing_from_elsewhere(tmp_path: Path) -
 
 
 def test_the_port_is_free_again_afterwards_and_a_taken_one_is_told() -> None:
-    unit = unit_at("127.0.0.1", free_port())
+    unit = unit_at("127.0.0.1", free_udp_port())
     for _ in range(2):
         with tftp.served(unit):
             told = r"^TFTP: no server can listen at 127\.0\.0\.1 port \d+: .*Address already in use; is this"
@@ -76,7 +71,7 @@ def test_the_port_is_free_again_afterwards_and_a_taken_one_is_told() -> None:
 def test_an_address_of_another_host_is_told() -> None:
     with (
         pytest.raises(LabError, match=r"no server can listen at 192\.0\.2\.1 port .*annot assign"),
-        tftp.served(unit_at("192.0.2.1", free_port())),
+        tftp.served(unit_at("192.0.2.1", free_udp_port())),
     ):
         pass
 
@@ -122,7 +117,7 @@ MALFORMED = {
 @pytest.fixture
 def kernel() -> Iterator[tuple[int, bytes]]:
     """A server that has a file `hil-0/kernel` of 20,000 bytes; gives its port and the content."""
-    unit, content = unit_at("127.0.0.1", free_port()), bytes(number % 251 for number in range(20000))
+    unit, content = unit_at("127.0.0.1", free_udp_port()), bytes(number % 251 for number in range(20000))
     with tftp.served(unit) as at:
         assert at.tftp and at.tftp.folder and unit.tftp
         (at.tftp.folder / "hil-0").mkdir()

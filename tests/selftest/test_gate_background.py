@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from gaterun import Gate
 from host_board import host_board
+from ports import free_udp_port
 from powered import powered
 from simulated_board import SimulatedBoard
 
@@ -61,13 +62,6 @@ def test_exception_behind_the_verdict_does_not_change_the_exit_status(tmp_path: 
     assert "offload-hil: after the verdict: " in run.text and "ValueError: nobody waits for this" in run.text
 
 
-def free_port() -> int:
-    """A UDP port of the loopback interface that nobody has."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 @contextmanager
 def switched(board: SimulatedBoard, mains: Path) -> Iterator[None]:
     """Have the power of a simulated board follow a file that says "on" or "off"."""
@@ -92,7 +86,7 @@ def switched(board: SimulatedBoard, mains: Path) -> Iterator[None]:
 
 def test_malformed_packet_to_the_tftp_server_changes_no_verdict(tmp_path: Path) -> None:
     """With the server that the suite runs for a lab that has none: a whole boot, and then the questions."""
-    port, mains, place = free_port(), tmp_path / "mains", tmp_path / "place"
+    port, mains, place = free_udp_port(), tmp_path / "mains", tmp_path / "place"
     place.mkdir()
     (tmp_path / "image").mkdir()
     (tmp_path / "image/kernel").write_text("k")  # the simulated board says that it fetched one byte
