@@ -30,7 +30,7 @@ UNIT = os.environ.get("HIL_NEGATIVE_UNIT", f"virt/{_WORKER.removeprefix('gw')}")
 """Unit under test: one for each worker of pytest-xdist."""
 
 GATE_TIMEOUT = 300.0
-"""Maximum duration of a gate, in seconds. A whole gate on two idle cores takes 140 s; the first also builds the image."""
+"""Maximum duration of a gate, in seconds. A whole gate takes 140 s on two idle cores; the first builds the image."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Gate:
 
 @contextmanager
 def no_leftovers(unit: str = UNIT) -> Iterator[Path]:
-    """Give a folder for a gate's temporary files. Afterwards assert that the gate left no file, process or lease behind."""
+    """Give a folder for temporary files; afterwards assert that no file, process or lease was left behind."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
         leftovers = [path.name for path in Path(folder).iterdir()] + processes(folder)
