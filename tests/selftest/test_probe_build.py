@@ -63,7 +63,7 @@ def add(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Build from a copy of the sources with this at the end of the program."""
     for source in room.SOURCES.glob("*.[ch]"):
         (folder / source.name).write_bytes(source.read_bytes())
-    with (folder / "probe.c").open("a") as program:
+    with (folder / "main.c").open("a") as program:
         program.write(text)
     monkeypatch.setattr(room, "SOURCES", folder)
 

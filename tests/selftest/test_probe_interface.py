@@ -14,7 +14,7 @@ from localshell import LocalShell
 
 from fixtures.lab.board import load_board
 from fixtures.outcome import LabError, ProductError, UsageError
-from fixtures.probe.build import SOURCES, build
+from fixtures.probe.build import build, check_rows, row_names
 from fixtures.probe.interface import Row, Seen, ask, by_driver, choose, is_promised, read, runs_here, wrong
 from fixtures.probe.interface_table import table
 
@@ -35,12 +35,22 @@ def answers(caller: str) -> dict[str, Seen]:
     return read((DATA / f"interface-virt-{caller}.txt").read_text().splitlines())
 
 
-def test_the_table_and_the_probe_have_the_same_rows() -> None:
-    header = (SOURCES / "interface.h").read_text()
-    there = re.findall(r'^    \{"([\w-]+)"', header[header.index("} ROWS[] = {") :], re.MULTILINE)
-    assert len(set(there)) == len(there)
-    assert set(there) == set(ROWS)
-    assert set(ROWS) == {row.name for row in table({})}
+def test_probe_and_table_have_the_same_rows() -> None:
+    check_rows(list(ROWS))
+    assert row_names() == list(dict.fromkeys(row_names()))
+    assert set(row_names()) == set(ROWS) == {row.name for row in table({})}
+
+
+@pytest.mark.parametrize(
+    ("expected", "message"),
+    [
+        ([*ROWS, "no-such-row"], "interface_rows.c lacks no-such-row"),
+        ([name for name in ROWS if name != "poll"], "interface_table.py lacks poll"),
+    ],
+)
+def test_build_refuses_a_row_that_is_missing_on_one_side(expected: list[str], message: str) -> None:
+    with pytest.raises(LabError, match=re.escape(message)):
+        check_rows(expected)
 
 
 def test_every_row_says_what_is_called_and_by_which_source() -> None:

@@ -329,8 +329,8 @@ def test_input_that_was_cut_or_changed_is_refused_before_anything_is_run(
         ("group SHA256 digest 1\n0 - - abc", "2 the input has an odd number"),
         ("group SHA256 digest 1\n0 - - 0g", "2 the input has '0g'"),
         ("group SHA256 digest 1\n0 - - =", "2 the input is '='"),
-        ("group SHA256 digest 1\n0 - - 00 00", "2 there is no way '00'"),
-        ("group SHA256 digest 1\n0 - - 00 split x", "2 the way's first number is 'x'"),
+        ("group SHA256 digest 1\n0 - - 00 00", "2 there is no stream pattern '00'"),
+        ("group SHA256 digest 1\n0 - - 00 split x", "2 the pattern's first number is 'x'"),
         ("group SHA256 digest 1\n0 - - 00 split 1 2 3", "2 there is more"),
         ("group SHA256 digest 1\n0 - -", "2 there is no input"),
     ],
@@ -398,7 +398,7 @@ HAS_AFALG = kernel_has("AF_ALG")
 
 
 def test_the_kernels_names_in_the_probe_are_those_of_the_board_files() -> None:
-    table = re.findall(r'\{"([A-Z0-9-]+)", "([^"]+)", \d+', (SOURCES / "kernel.h").read_text())
+    table = re.findall(r'\{"([A-Z0-9-]+)", "([^"]+)", \d+', (SOURCES / "kernel_algorithm.c").read_text())
     promised = {
         (name, algorithm.kernel)
         for board in boards(BOARDS)

@@ -92,7 +92,7 @@ def test_an_engine_that_is_bad_in_some_ways_is_found_by_them(bench: Bench, mode:
 def test_a_way_that_nobody_knows_is_refused(bench: Bench) -> None:
     (group, *_) = GROUPS
     odd = replace(group, vectors=(replace(group.vectors[0], way="sideways 1"),))
-    with pytest.raises(LabError, match="there is no way 'sideways'"):
+    with pytest.raises(LabError, match="there is no stream pattern 'sideways'"):
         bench.probe().answers("openssl", [odd])
 
 
