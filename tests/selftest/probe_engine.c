@@ -36,6 +36,7 @@ int ENGINE_set_ctrl_function(ENGINE *, int (*)(ENGINE *, int, long, void *, void
 int ENGINE_set_destroy_function(ENGINE *, int (*)(ENGINE *));
 
 EVP_CIPHER *EVP_CIPHER_meth_new(int nid, int block, int key);
+void EVP_CIPHER_meth_free(EVP_CIPHER *);
 int EVP_CIPHER_meth_set_iv_length(EVP_CIPHER *, int);
 int EVP_CIPHER_meth_set_flags(EVP_CIPHER *, unsigned long);
 int EVP_CIPHER_meth_set_impl_ctx_size(EVP_CIPHER *, int);
@@ -47,6 +48,7 @@ void *EVP_CIPHER_CTX_get_cipher_data(const EVP_CIPHER_CTX *);
 unsigned char *EVP_CIPHER_CTX_iv_noconst(EVP_CIPHER_CTX *);
 
 EVP_MD *EVP_MD_meth_new(int nid, int key_type);
+void EVP_MD_meth_free(EVP_MD *);
 int EVP_MD_meth_set_result_size(EVP_MD *, int);
 int EVP_MD_meth_set_input_blocksize(EVP_MD *, int);
 int EVP_MD_meth_set_app_datasize(EVP_MD *, int);
@@ -71,6 +73,8 @@ enum { AES_128_CBC = 419, SHA256 = 672, CBC_MODE = 2, MODE_COMMAND = 200, STRING
 static char mode[32] = "right";
 static unsigned operations;
 static pid_t bound_by;
+static EVP_CIPHER *cipher_method;
+static EVP_MD *digest_method;
 
 static int is(const char *name)
 {
@@ -160,8 +164,9 @@ static int digest_final(EVP_MD_CTX *context, unsigned char *out)
 
 static const EVP_CIPHER *cipher(void)
 {
-    static EVP_CIPHER *made;
-    if (!made && (made = EVP_CIPHER_meth_new(AES_128_CBC, 16, 16))) {
+    EVP_CIPHER *made = cipher_method;
+
+    if (!made && (made = cipher_method = EVP_CIPHER_meth_new(AES_128_CBC, 16, 16))) {
         EVP_CIPHER_meth_set_iv_length(made, 16);
         EVP_CIPHER_meth_set_flags(made, CBC_MODE);
         EVP_CIPHER_meth_set_impl_ctx_size(made, sizeof(struct keyed));
@@ -173,8 +178,9 @@ static const EVP_CIPHER *cipher(void)
 
 static const EVP_MD *digest(void)
 {
-    static EVP_MD *made;
-    if (!made && (made = EVP_MD_meth_new(SHA256, 0))) {
+    EVP_MD *made = digest_method;
+
+    if (!made && (made = digest_method = EVP_MD_meth_new(SHA256, 0))) {
         EVP_MD_meth_set_result_size(made, 32);
         EVP_MD_meth_set_input_blocksize(made, 64);
         EVP_MD_meth_set_app_datasize(made, 128);
@@ -216,6 +222,10 @@ static int destroy(ENGINE *engine)
     (void)engine;
     if (is("crashes-at-exit"))
         abort();
+    EVP_CIPHER_meth_free(cipher_method);
+    EVP_MD_meth_free(digest_method);
+    cipher_method = NULL;
+    digest_method = NULL;
     return 1;
 }
 
