@@ -58,9 +58,8 @@ def test_no_header_holds_code_that_is_not_inline() -> None:
         assert not re.findall(r"^static (?!inline)", text, re.MULTILINE), header
 
 
-@pytest.mark.parametrize("path", sorted(SOURCES.iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(SOURCES.glob("*.[ch]")), ids=lambda path: path.name)
 def test_no_source_is_longer_than_a_reader_can_hold(path: Path) -> None:
-    assert path.suffix in (".c", ".h")
     assert len(path.read_text().splitlines()) <= MAX_LINES
 
 
@@ -95,7 +94,7 @@ def test_a_static_variable_that_changes_is_noticed(tmp_path: Path) -> None:
 
 
 def test_no_name_is_both_a_type_and_a_function_or_a_variable() -> None:
-    text = "\n".join(path.read_text() for path in sorted(SOURCES.iterdir()))
+    text = "\n".join(path.read_text() for path in sorted(SOURCES.glob("*.[ch]")))
     types = set(re.findall(r"^(?:struct|enum|union) (\w+) \{", text, re.MULTILINE))
     functions = set(re.findall(r"^(?:[\w*]+ )+\**(\w+)\([^;]*?\)\n\{", text, re.MULTILINE))
     variables = set(re.findall(r"^(?:extern |static )?const struct \w+ (?:\*const )?(\w+)", text, re.MULTILINE))
