@@ -8,15 +8,15 @@ import pytest
 pytest_plugins = [
     "fixtures.gate.outcomes",  # first, so that it is configured last, when nothing is left to refuse
     "fixtures.gate.calibration",
-    "fixtures.gate.asking",
-    "fixtures.gate.interface",
-    "fixtures.gate.units",
+    "fixtures.gate.fixtures_stack",
+    "fixtures.gate.fixtures_cryptodev",
+    "fixtures.gate.fixtures_board",
     "fixtures.virt.unit",
     "fixtures.gate.options",
 ]
 
 TESTS = Path(__file__).parent / "tests"
-QUESTIONS = ("boot", "stack", "symbols", "cryptodev", "aes", "sha", "streams", "offload", "speed", "calibrate")
+QUESTIONS = ("boot", "stack", "symbols", "cryptodev", "aes", "sha", "streams", "offload", "throughput", "calibrate")
 """The order in which a board is asked: what later questions stand on comes first."""
 
 

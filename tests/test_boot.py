@@ -5,7 +5,7 @@ from fixtures.link.shell import Shell
 
 
 def test_the_image_boots_to_a_login(console: Console) -> None:
-    assert console.alarm is None
+    assert console.kernel_fault is None
 
 
 def test_a_command_runs_on_the_board(shell: Shell) -> None:

@@ -1,11 +1,11 @@
-"""What does a healthy unit show? Asked with --calibrate, in the place of test_speed.py."""
+"""What does a healthy unit show? Asked with --calibrate, in the place of test_throughput.py."""
 
 from dataclasses import asdict
 
 from fixtures.lab.board import Board, Throughput
 from fixtures.link.shell import Shell
 from fixtures.record.record import RunRecord
-from fixtures.speed.calibrate import calibrate
+from fixtures.throughput.calibrate import calibrate
 
 
 def test_what_a_healthy_unit_shows(throughput: Throughput, stack: Shell, board: Board, record: RunRecord) -> None:

@@ -2,7 +2,7 @@
 
 import shlex
 
-from fixtures.gate.asking import EngineFile
+from fixtures.gate.fixtures_stack import EngineFile
 from fixtures.lab.board import Board
 from fixtures.link.shell import Shell
 from fixtures.outcome import ProductError
@@ -36,12 +36,12 @@ def _refuse_complaints(stack: Shell, board: Board, command: str) -> None:
     listed = f"({board.openssl.engine}) " in said.text
     findings = classify(said.text, listed=listed, openssl=stack.run("openssl version").check().text)
     bad = [finding for finding in findings if not finding.harmless]
-    if bad or said.status or not listed:
+    if bad or said.exit_status or not listed:
         told = [f"{finding.kind}, to blame: {finding.blame}; {finding.advice}\n{finding.text}" for finding in bad]
-        told.append(f"exit status {said.status} from: {command}{'' if listed else ' (the engine is not listed)'}")
+        told.append(f"exit status {said.exit_status} from: {command}{'' if listed else ' (the engine is not listed)'}")
         raise ProductError("\n".join([*told, said.text]))
 
 
 def _fetch(stack: Shell, path: str) -> bytes | None:
-    there = stack.run(f"test -f {shlex.quote(path)}").status == 0
+    there = stack.run(f"test -f {shlex.quote(path)}").exit_status == 0
     return stack.get(path) if there else None

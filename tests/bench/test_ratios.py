@@ -11,13 +11,13 @@ import paramiko
 import pytest
 
 from fixtures.boot.bringup import Fact
-from fixtures.gate.bench import Bench
+from fixtures.gate.leased_unit import LeasedUnit
 from fixtures.lab.board import Board
 from fixtures.lab.labfile import Network
 from fixtures.link.shell import Shell
 from fixtures.link.ssh import SshShell
 from fixtures.outcome import ProductError
-from fixtures.probe.known_answers import wrong
+from fixtures.probe.known_answers import find_mismatches
 from fixtures.probe.protocol import Probe
 from fixtures.vectors.model import Vector, VectorGroup
 from fixtures.vectors.sources import aes
@@ -83,9 +83,9 @@ def test_a_command_over_ssh_against_paramiko_on_the_same_connection(
 
 
 def test_a_command_over_ssh_against_paramiko_on_a_connection_of_its_own(
-    shell: Shell, bench: Bench, demand: Callable[[Pair, float], None]
+    shell: Shell, leased_unit: LeasedUnit, demand: Callable[[Pair, float], None]
 ) -> None:
-    network = bench.unit.network
+    network = leased_unit.unit.network
     assert network
     with _client(network) as client:
         demand(_commands("a command; or bare paramiko, its own connection", shell, client), 1 / 1.2)
@@ -120,8 +120,8 @@ class _AnyHostKey(paramiko.MissingHostKeyPolicy):
 
 
 def _in_one_trip(probe: Probe, groups: list[VectorGroup]) -> None:
-    for group, given in zip(groups, probe.answers("engine", groups), strict=True):
-        assert wrong(group, given) == []
+    for group, given in zip(groups, probe.run_groups("engine", groups), strict=True):
+        assert find_mismatches(group, given) == []
 
 
 def _enc(shell: Shell, engine: str, group: VectorGroup, vector: Vector) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from gaterun import UNIT, Run, ask
+from gate_run import UNIT, Run, ask
 from up_once import UpOnce, up_once
 
 from fixtures.virt.faults import FAULTS

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from gaterun import UNIT, ask
+from gate_run import UNIT, ask
 
 from fixtures.virt.faults import FAULTS
 

@@ -7,13 +7,13 @@ from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gaterun import ROOT, Run
-from ownlab import OwnLab, own_lab
+from gate_run import ROOT, Run
+from own_lab import OwnLab, own_lab
 
-from fixtures.boot import ways
+from fixtures.boot import boot_methods
 from fixtures.boot.bringup import BringUp
 from fixtures.boot.image import Image
-from fixtures.gate.bench import over_ssh
+from fixtures.gate.leased_unit import over_ssh
 from fixtures.lab.board import load_board
 from fixtures.lab.labfile import load_lab
 from fixtures.link.console import Console
@@ -68,7 +68,7 @@ class UpOnce:
         board = load_board(str(self._lab.folder / "bench.yaml"), ROOT / "boards")
         with Console(unit.console.url, unit.console.baud, self._lab.folder / "console.log") as console:
             image, switch = Image.of_folder(self._lab.image), switch_of(unit.power, unit.id)
-            BringUp(unit, board, image, switch, console, lambda _name, _value: None).run(ways.first(board))
+            BringUp(unit, board, image, switch, console, lambda _name, _value: None).run(boot_methods.first(board))
         del self._lab.unit["power"]
 
     def _put(self, tree: Path, files: list[str]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 import paramiko
-from gaterun import Gate, Run
+from gate_run import Gate, Run
 from ssh_server import USER, ssh_server
 
 from fixtures.lab import lease

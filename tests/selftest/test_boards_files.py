@@ -5,7 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from localshell import LocalShell
+from local_shell import LocalShell
 
 from fixtures.boot.image import fill_in
 from fixtures.lab.board import Board, Counter, Interrupts, boards, load_board

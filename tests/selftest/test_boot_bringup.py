@@ -11,8 +11,8 @@ import pytest
 from console_player import LINUX, Player, UBootPlayer, linux, on_pty
 from ssh_server import make_key_file
 
-from fixtures.boot import mains as mains_of
-from fixtures.boot import ways
+from fixtures.boot import boot_methods
+from fixtures.boot import power_cycle as mains_of
 from fixtures.boot.bringup import BringUp
 from fixtures.boot.image import Image
 from fixtures.lab.board import Board, load_board
@@ -48,7 +48,7 @@ class Bench:
         switch = switch_of(self.unit.power, self.unit.id)
         with Console(self.line.url, 115200, self.folder / "console.log") as console:
             up = BringUp(unit or self.unit, board, self.image(), switch, console, facts.__setitem__)
-            up.run(ways.first(board))
+            up.run(boot_methods.first(board))
         return facts
 
     def image(self) -> Image:
@@ -66,15 +66,15 @@ def on_the_bench(folder: Path, *, on: str = "true", kernel: Callable[[Player], N
     for name in ("kernel", "initrd"):
         (folder / name).write_text(name)
     (folder / "tftp").mkdir()
-    mains = folder / "mains"
-    mains.touch()
+    power_cycle = folder / "mains"
+    power_cycle.touch()
     with on_pty() as line:
         board = UBootPlayer(line, linux=kernel)
         unit = Unit(
             name="bench-1",
             board="virt",
             console=ConsolePlace(url=line.url),
-            power=Command(on=f"echo on >> {mains}; {on}", off=f"echo off >> {mains}", settle=0.05),
+            power=Command(on=f"echo on >> {power_cycle}; {on}", off=f"echo off >> {power_cycle}", settle=0.05),
             network=Network(address="127.0.0.1", key_file=make_key_file(folder / "key"), host_key=HOST_KEY),
             tftp=Tftp(server="10.0.2.2", folder=folder / "tftp"),
         )
@@ -82,7 +82,7 @@ def on_the_bench(folder: Path, *, on: str = "true", kernel: Callable[[Player], N
 
         def wait_for_power() -> None:
             while not stop.is_set():
-                if mains.read_text().endswith("on\n"):
+                if power_cycle.read_text().endswith("on\n"):
                     board.start()
                     return
                 line.heard(0.01)  # and nobody takes it: what is typed to a board without power is lost

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 from simulated_board import SimulatedBoard
 
+from fixtures.boot import boot_methods
 from fixtures.boot import flash as flash_room
-from fixtures.boot import ways
 from fixtures.boot.bringup import BringUp
 from fixtures.boot.flash import flash_and_boot
 from fixtures.boot.image import Image
 from fixtures.lab.board import Board, Flash, load_board
+from fixtures.lab.flash_state import FlashState
 from fixtures.lab.labfile import Console as ConsolePlace
 from fixtures.lab.labfile import Tftp, Unit
-from fixtures.lab.marks import Marks
 from fixtures.link.console import Console
 from fixtures.link.serial_shell import SerialShell
 from fixtures.outcome import LabError, UsageError
@@ -106,7 +106,7 @@ class Bench:
     folder: Path
     board: FlashBoard
     up: BringUp
-    marks: Marks
+    flash_state: FlashState
     told: list[str] = field(default_factory=list)
     facts: dict[str, str | float] = field(default_factory=dict)
 
@@ -119,11 +119,11 @@ class Bench:
             assert 0 <= share <= 1
             self.told.append(step)
 
-        flash_and_boot(self.up, way, lambda: closing(SerialShell(self.up.console)), self.marks, tell)
+        flash_and_boot(self.up, way, lambda: closing(SerialShell(self.up.console)), self.flash_state, tell)
 
     def mark(self, way: str) -> str | None:
         """What a memory is marked as holding; None: unknown."""
-        mark = self.marks.of(way)
+        mark = self.flash_state.of(way)
         assert mark
         return mark.sha256
 
@@ -155,7 +155,7 @@ def on_the_bench(folder: Path) -> Iterator[Bench]:
         image = Image("release", {name: folder / name for name in ("kernel", "initrd", "itb")})
         facts: dict[str, str | float] = {}
         up = BringUp(unit, board, image, Mains(line), console, facts.__setitem__)
-        yield Bench(folder, line, up, Marks("virt/0", folder / "leases"), facts=facts)
+        yield Bench(folder, line, up, FlashState("virt/0", folder / "leases"), facts=facts)
 
 
 def test_uboot_writes_and_boots_what_was_read_back(simulated: Bench) -> None:
@@ -177,7 +177,7 @@ def test_what_is_there_already_is_read_back_and_not_written(simulated: Bench) ->
 
 
 def test_another_image_is_written_over_the_one_that_is_there(simulated: Bench) -> None:
-    simulated.marks.holds("spi", "0" * 64)
+    simulated.flash_state.holds("spi", "0" * 64)
     simulated.flash("spi")
     assert "sf write" in simulated.board.ran and simulated.told[0].startswith("spi: holds another image: ")
     assert simulated.mark("spi") == SHA256
@@ -193,7 +193,7 @@ def test_a_mark_that_lies_is_found_and_the_image_written(simulated: Bench) -> No
 
 def test_a_write_that_was_cut_short_is_told_and_done_again(simulated: Bench) -> None:
     simulated.flash("spi")
-    simulated.marks.begin("spi")
+    simulated.flash_state.begin("spi")
     simulated.flash("spi")
     assert simulated.told[0].startswith("spi: unknown: a write was begun and did not end well, since 20")
     assert "sf write" in simulated.board.ran and simulated.mark("spi") == SHA256
@@ -220,7 +220,7 @@ def test_the_memory_is_unknown_before_the_first_byte_is_written(
 ) -> None:
     simulated.flash("spi")
     monkeypatch.setattr(simulated.board, "_run", lambda *_: ("the memory does not answer", 1))
-    simulated.marks.holds("spi", "0" * 64)
+    simulated.flash_state.holds("spi", "0" * 64)
     with pytest.raises(LabError, match=r"^U-Boot says status 1 to 'tftpboot hil-0/itb': the memory does not answer$"):
         simulated.flash("spi")
     assert simulated.mark("spi") is None
@@ -293,40 +293,40 @@ def test_a_way_that_is_not_there_and_an_image_without_its_file_are_refused(simul
     with pytest.raises(
         UsageError, match=r"^--boot sip: board virt has no such way; there are: tftp, spi, disk, upgrade;"
     ):
-        ways.check(board, "sip", None)
+        boot_methods.check(board, "sip", None)
     with pytest.raises(UsageError, match=r"writes the file 'itb' of the image, and the image has only initrd, kernel$"):
-        ways.check(board, "spi", ["kernel", "initrd"])
+        boot_methods.check(board, "spi", ["kernel", "initrd"])
     with pytest.raises(UsageError, match=r"nothing to put for \{kernel\}; known are \{itb\}, \{server\}$"):
-        ways.check(board, "disk", ["itb"])
-    ways.check(board, "spi", ["itb"])
+        boot_methods.check(board, "disk", ["itb"])
+    boot_methods.check(board, "spi", ["itb"])
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"spi": 1}', '{"spi": {"sha256": "x", "user": "a", "since": "b"}}'])
 def test_marks_that_cannot_be_read_say_nothing(tmp_path: Path, text: str) -> None:
-    marks = Marks("virt/0", tmp_path / "leases")
-    marks.holds("spi", SHA256)
+    flash_state = FlashState("virt/0", tmp_path / "leases")
+    flash_state.holds("spi", SHA256)
     (file,) = (tmp_path / "leases").iterdir()
-    assert marks.of("spi") and file.stat().st_mode & 0o777 == 0o666
+    assert flash_state.of("spi") and file.stat().st_mode & 0o777 == 0o666
     file.write_text(text)
-    assert marks.of("spi") is None
-    marks.begin("spi")
-    assert (mark := marks.of("spi")) and mark.sha256 is None
+    assert flash_state.of("spi") is None
+    flash_state.begin("spi")
+    assert (mark := flash_state.of("spi")) and mark.sha256 is None
 
 
 def test_marks_of_other_memories_and_units_stay(tmp_path: Path) -> None:
-    marks = Marks("virt/0", tmp_path / "leases")
-    marks.holds("disk", SHA256)
-    marks.begin("spi")
-    assert (mark := marks.of("disk")) and mark.sha256 == SHA256
-    assert Marks("virt/1", tmp_path / "leases").of("disk") is None
+    flash_state = FlashState("virt/0", tmp_path / "leases")
+    flash_state.holds("disk", SHA256)
+    flash_state.begin("spi")
+    assert (mark := flash_state.of("disk")) and mark.sha256 == SHA256
+    assert FlashState("virt/1", tmp_path / "leases").of("disk") is None
 
 
 def test_a_file_of_marks_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
-    marks = Marks("virt/0", tmp_path / "leases")
-    marks.holds("spi", SHA256)
+    flash_state = FlashState("virt/0", tmp_path / "leases")
+    flash_state.holds("spi", SHA256)
     (file,) = (tmp_path / "leases").iterdir()
     file.rename(tmp_path / "elsewhere")
     file.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(LabError, match="which says what the unit's memories hold"):
-        marks.begin("spi")
+        flash_state.begin("spi")
     assert SHA256 in (tmp_path / "elsewhere").read_text()

@@ -13,7 +13,7 @@ from fixtures.boot import linux as linux_boot
 from fixtures.boot import uboot as uboot_room
 from fixtures.boot.uboot import UBoot
 from fixtures.link import console as console_module
-from fixtures.link.console import Console, NotSeenError
+from fixtures.link.console import Console, ConsoleTimeout
 from fixtures.outcome import LabError, ProductError
 
 COUNTDOWN = "Hit any key to stop autoboot"
@@ -115,7 +115,7 @@ def test_a_command_that_does_not_end_is_the_lab(tmp_path: Path, monkeypatch: pyt
 
         board = threading.Thread(target=retry, daemon=True)
         board.start()
-        with pytest.raises(NotSeenError, match=r"(?s)the end of U-Boot's 'tftpboot x' did not come.*T T T T"):
+        with pytest.raises(ConsoleTimeout, match=r"(?s)the end of U-Boot's 'tftpboot x' did not come.*T T T T"):
             UBoot(console, PROMPT).run("tftpboot x")
         board.join(5)
 
@@ -149,7 +149,7 @@ def test_from_booti_to_a_shell(tmp_path: Path) -> None:
         linux_boot.await_kernel(console, 5, "=> ")
         linux_boot.log_in(console, "login: ", "root", "# ", 5)
         assert board.ran == ["booti ${kernel_addr_r} - ${fdtcontroladdr}"]
-        assert console.alarm is None
+        assert console.kernel_fault is None
 
 
 def test_an_image_that_booti_refuses_is_the_lab(tmp_path: Path) -> None:

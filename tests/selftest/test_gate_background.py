@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from gaterun import Gate
+from gate_run import Gate
 from host_board import host_board
 from ports import free_udp_port
 from powered import powered

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from gaterun import ROOT
+from gate_run import ROOT
 from host_board import host_board
 
 from fixtures.lab.board import load_board
@@ -37,7 +37,7 @@ def test_time_of_an_operation_is_measured_for_every_promised_algorithm(tmp_path:
     with host_board(tmp_path) as host:
         host.board["extends"] = "ls1046a"
         host.board["throughput"] = []
-        run = host.ask("tests/test_speed.py")
+        run = host.ask("tests/test_throughput.py")
     assert run.status == 0, run.text
     assert {(line["algorithm"], line["layer"]) for line in run.of("pace")} == {(name, "openssl") for name in PROMISED}
     assert len(run.tests("passed")) == len(PROMISED)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gaterun import Run
+from gate_run import Run
 from host_board import HostBoard, host_board
 
 BOOT = "tests/test_boot.py"

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fixtures.probe.known_answers import SHOWN, told, wrong
+from fixtures.probe.known_answers import SHOWN, describe_mismatches, find_mismatches
 from fixtures.probe.wire import Answer, GroupAnswers
 from fixtures.vectors.model import VectorGroup
 from fixtures.vectors.sources import load
@@ -25,14 +25,14 @@ def answered(group: VectorGroup, changes: dict[int, Answer] | None = None) -> Gr
 
 @pytest.mark.parametrize("group", [CBC, SHA], ids=["cipher", "digest"])
 def test_right_answers_have_no_mistakes(group: VectorGroup) -> None:
-    assert wrong(group, answered(group)) == []
+    assert find_mismatches(group, answered(group)) == []
 
 
 @pytest.mark.parametrize("place", [0, 5, -1])
 def test_one_flipped_bit_is_a_mistake(place: int) -> None:
     output = CBC.vectors[place].output
     flipped = Answer(bytes([output[0] ^ 1]) + output[1:], "")
-    assert wrong(CBC, answered(CBC, {place: flipped})) == [(CBC.vectors[place], flipped)]
+    assert find_mismatches(CBC, answered(CBC, {place: flipped})) == [(CBC.vectors[place], flipped)]
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_one_flipped_bit_is_a_mistake(place: int) -> None:
     ],
 )
 def test_nothing_short_long_and_an_error_are_mistakes(bad: Answer) -> None:
-    assert wrong(CBC, answered(CBC, {0: bad})) == [(CBC.vectors[0], bad)]
+    assert find_mismatches(CBC, answered(CBC, {0: bad})) == [(CBC.vectors[0], bad)]
 
 
 @pytest.mark.parametrize("drop", [1, -1])
@@ -54,13 +54,13 @@ def test_answers_that_do_not_belong_to_the_vectors_are_not_judged(drop: int) -> 
     given = answered(CBC)
     answers = given.answers[:-1] if drop > 0 else (*given.answers, given.answers[0])
     with pytest.raises(ValueError, match="zip"):
-        wrong(CBC, replace(given, answers=answers))
+        find_mismatches(CBC, replace(given, answers=answers))
 
 
 def test_a_mistake_is_told_in_full() -> None:
     vector = CBC.vectors[2]
     given = answered(CBC, {2: Answer(b"\xab" * 16, "")})
-    assert told("engine", CBC, given, wrong(CBC, given)).splitlines() == [
+    assert describe_mismatches("engine", CBC, given, find_mismatches(CBC, given)).splitlines() == [
         f"1 of {len(CBC.vectors)} answers wrong: {CBC.id} at layer engine, served by engine devcrypto",
         f"{vector.label}, {CBC.source}:{vector.line}",
         f"  key      {vector.key.hex()}",
@@ -73,14 +73,14 @@ def test_a_mistake_is_told_in_full() -> None:
 
 def test_a_digest_is_told_without_a_key() -> None:
     given = answered(SHA, {0: Answer(b"", ""), 1: Answer(b"", ERROR)})
-    lines = told("openssl", SHA, given, wrong(SHA, given)).splitlines()
+    lines = describe_mismatches("openssl", SHA, given, find_mismatches(SHA, given)).splitlines()
     assert not [line for line in lines if line.startswith(("  key", "  iv"))]
     assert [line for line in lines if line.startswith("  found")] == ["  found    (nothing)", f"  found    {ERROR}"]
 
 
 def test_of_many_mistakes_the_first_are_shown_and_the_others_counted() -> None:
     given = answered(CBC, {place: Answer(b"", ERROR) for place in range(10, 30)})
-    text = told("engine", CBC, given, wrong(CBC, given))
+    text = describe_mismatches("engine", CBC, given, find_mismatches(CBC, given))
     assert text.startswith(f"20 of {len(CBC.vectors)} answers wrong: ")
     assert [line.split(",")[0] for line in text.splitlines() if CBC.source in line] == [
         vector.label for vector in CBC.vectors[10 : 10 + SHOWN]
@@ -90,4 +90,4 @@ def test_of_many_mistakes_the_first_are_shown_and_the_others_counted() -> None:
 
 def test_as_many_as_are_shown_are_not_followed_by_a_count() -> None:
     given = answered(CBC, {place: Answer(b"", ERROR) for place in range(SHOWN)})
-    assert "more wrong" not in told("engine", CBC, given, wrong(CBC, given))
+    assert "more wrong" not in describe_mismatches("engine", CBC, given, find_mismatches(CBC, given))

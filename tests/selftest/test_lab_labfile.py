@@ -21,7 +21,7 @@ from fixtures.lab.labfile import (
     load_lab,
     select,
 )
-from fixtures.lab.lease import take_any
+from fixtures.lab.lease import acquire_any
 from fixtures.outcome import UsageError
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFUA5aEKapuUBoDzhQPssf582jvNNFzFoIijDy1STSP5"
@@ -376,5 +376,5 @@ def test_the_other_kinds_of_power_that_the_example_shows_load_too() -> None:
 @pytest.mark.usefixtures("home")
 def test_the_first_free_unit_of_a_type_is_leased(tmp_path: Path) -> None:
     ids = [unit.id for unit in select(good_lab(), "ls1046a")]
-    with take_any(ids, tmp_path / "leases") as first, take_any(ids, tmp_path / "leases") as second:
+    with acquire_any(ids, tmp_path / "leases") as first, acquire_any(ids, tmp_path / "leases") as second:
         assert [first.unit_id, second.unit_id] == ids

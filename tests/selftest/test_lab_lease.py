@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.lab import lease
-from fixtures.lab.lease import take, take_any
+from fixtures.lab.lease import acquire, acquire_any
 from fixtures.outcome import LabError
 
 ROOT = Path(__file__).parents[2]
@@ -30,15 +30,15 @@ AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root can run a proce
 NOBODY = 65534
 
 # Takes a unit, says so, and holds it until its standard input ends.
-HOLDER = "import sys; from pathlib import Path; from fixtures.lab.lease import take; "
-HOLD = HOLDER + "held = take(sys.argv[1], Path(sys.argv[2])); print('held', flush=True); sys.stdin.read()"
+HOLDER = "import sys; from pathlib import Path; from fixtures.lab.lease import acquire; "
+HOLD = HOLDER + "held = acquire(sys.argv[1], Path(sys.argv[2])); print('held', flush=True); sys.stdin.read()"
 # The same, with a child that lives on after it, and does not know of the lease.
 HOLD_WITH_CHILD = HOLDER + (
-    "import subprocess; held = take(sys.argv[1], Path(sys.argv[2])); "
+    "import subprocess; held = acquire(sys.argv[1], Path(sys.argv[2])); "
     "child = subprocess.Popen(['cat'], close_fds=False); print(child.pid, flush=True); sys.stdin.read()"
 )
 HOLD_WITH_FORK = HOLDER + (
-    "import os, time; held = take(sys.argv[1], Path(sys.argv[2])); pid = os.fork(); "
+    "import os, time; held = acquire(sys.argv[1], Path(sys.argv[2])); pid = os.fork(); "
     "pid or time.sleep(60); print(pid, flush=True); sys.stdin.read()"
 )
 
@@ -65,7 +65,7 @@ def said(process: subprocess.Popen[str]) -> str:
 def refusal(folder: Path, unit: str = "virt/0") -> str:
     """What the error says when the unit is taken once more."""
     with pytest.raises(LabError) as caught:
-        take(unit, folder)
+        acquire(unit, folder)
     return str(caught.value)
 
 
@@ -96,7 +96,7 @@ def test_a_killed_holder_lets_go(folder: Path, how: signal.Signals) -> None:
         refusal(folder)
         other.send_signal(how)
         other.wait(10)
-        with take("virt/0", folder) as held:
+        with acquire("virt/0", folder) as held:
             assert held.unit_id == "virt/0"
             assert f"process {os.getpid()}," in refusal(folder)
 
@@ -111,13 +111,13 @@ def test_a_child_that_outlives_the_holder_does_not_keep_the_unit(folder: Path, s
             other.wait(10)
             os.kill(child, 0)  # it lives
             # On a busy machine a forked child may not have run yet, and so not closed what it inherited.
-            take_any(["virt/0"], folder, wait=10).release()
+            acquire_any(["virt/0"], folder, wait=10).release()
         finally:
             os.kill(child, signal.SIGKILL)
 
 
 def test_a_fork_does_not_take_the_lease_from_its_parent(folder: Path) -> None:
-    with take("virt/0", folder):
+    with acquire("virt/0", folder):
         if (child := os.fork()) == 0:
             os._exit(0)
         os.waitpid(child, 0)
@@ -132,17 +132,17 @@ def test_a_lease_that_nobody_refers_to_is_kept_until_the_process_ends(folder: Pa
 
 
 def test_release_and_the_end_of_the_block_let_go(folder: Path) -> None:
-    held = take("virt/0", folder)
+    held = acquire("virt/0", folder)
     held.release()
     held.release()
-    with pytest.raises(KeyError), take("virt/0", folder):
+    with pytest.raises(KeyError), acquire("virt/0", folder):
         raise KeyError
-    take("virt/0", folder).release()
+    acquire("virt/0", folder).release()
 
 
 def test_units_do_not_get_in_each_others_way(folder: Path) -> None:
     names = ["virt/0", "virt/1", "virt%2F0", "../virt/0", "virt_0", ".."]
-    leases = [take(name, folder) for name in names]
+    leases = [acquire(name, folder) for name in names]
     assert len(list(folder.iterdir())) == len(names)
     assert len(list(folder.parent.iterdir())) == 1
     for held in leases:
@@ -150,18 +150,18 @@ def test_units_do_not_get_in_each_others_way(folder: Path) -> None:
 
 
 def test_the_first_free_unit_is_taken_and_all_holders_are_told(folder: Path) -> None:
-    with take("a/1", folder):
-        with take_any(["a/1", "a/2"], folder) as second:
+    with acquire("a/1", folder):
+        with acquire_any(["a/1", "a/2"], folder) as second:
             assert second.unit_id == "a/2"
             with pytest.raises(
                 LabError, match=r"(?s)unit a/1 is held by .*\nunit a/2 is held by .*; wait for it to end"
             ):
-                take_any(["a/1", "a/2"], folder)
-        take_any(["a/1", "a/2"], folder).release()
+                acquire_any(["a/1", "a/2"], folder)
+        acquire_any(["a/1", "a/2"], folder).release()
 
 
 def test_out_of_many_at_once_exactly_one_gets_it(folder: Path) -> None:
-    script = HOLD.replace("held = take", "\ntry: held = take").replace(
+    script = HOLD.replace("held = acquire", "\ntry: held = acquire").replace(
         "; print('held'", "\nexcept Exception: print('no')\nelse: print('held'"
     )
     with (
@@ -183,30 +183,30 @@ def test_the_note_is_json_and_the_files_are_open_to_all_whatever_the_umask(folde
         assert stat.S_IMODE(file.stat().st_mode) == 0o666
     before = os.umask(0o027)
     try:
-        take("virt/1", folder).release()
+        acquire("virt/1", folder).release()
         assert os.umask(0o027) == 0o027  # put back
     finally:
         os.umask(before)
 
 
 def test_a_shorter_note_leaves_nothing_of_a_longer_one(folder: Path) -> None:
-    take("virt/0", folder).release()
+    acquire("virt/0", folder).release()
     (file,) = folder.iterdir()
     file.write_text("x" * 5000)
-    with take("virt/0", folder):
+    with acquire("virt/0", folder):
         assert json.loads(file.read_text())["pid"] == os.getpid()
 
 
 @pytest.mark.parametrize("note", ["", "{", "[1]", "5", '{"user": "x"}', "[" * 4000])
 def test_an_unreadable_note_is_no_obstacle(folder: Path, note: str) -> None:
-    with take("virt/0", folder):
+    with acquire("virt/0", folder):
         (file,) = folder.iterdir()
         file.write_text(note)
         assert refusal(folder).startswith("unit virt/0 is held by someone, process unknown, since a moment ago;")
 
 
 def test_a_note_cannot_write_to_the_terminal(folder: Path) -> None:
-    with take("virt/0", folder):
+    with acquire("virt/0", folder):
         (file,) = folder.iterdir()
         file.write_text(json.dumps({"user": "\x1b[2Jx\ny", "pid": 1, "since": "z" * 1000}))
         text = refusal(folder)
@@ -252,7 +252,7 @@ def test_a_file_removed_between_opening_and_locking_gives_no_worthless_lock(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What cleans up /tmp removes the file, another run makes it anew and locks it: ours must not be a second lease."""
-    take("virt/0", folder).release()
+    acquire("virt/0", folder).release()
     (file,) = folder.iterdir()
     real = lease.refuse_strange
     others: list[object] = []
@@ -262,7 +262,7 @@ def test_a_file_removed_between_opening_and_locking_gives_no_worthless_lock(
         if not others:
             file.unlink()
             others.append(None)
-            others.append(take("virt/0", folder))
+            others.append(acquire("virt/0", folder))
 
     monkeypatch.setattr(lease, "refuse_strange", remove_and_let_another_in)
     assert refusal(folder).startswith("unit virt/0 is held by ")
@@ -282,7 +282,7 @@ def _take_as_nobody(folder: Path, unit: str, mouth: "Connection") -> None:
     os.setuid(NOBODY)
     os.umask(0o077)
     try:
-        with take(unit, folder):
+        with acquire(unit, folder):
             mouth.send("held")
             mouth.poll(60)
     except LabError as error:
@@ -310,8 +310,8 @@ def test_users_share_the_leases_whoever_came_first(open_folder: Path) -> None:
     with nobody(folder) as answer:  # makes the folder and the file
         assert answer == "held"
         assert refusal(folder).startswith("unit virt/0 is held by nobody, process ")
-    take("virt/0", folder).release()
-    with take("virt/1", folder), nobody(folder, "virt/1") as answer:
+    acquire("virt/0", folder).release()
+    with acquire("virt/1", folder), nobody(folder, "virt/1") as answer:
         assert answer.startswith(f"unit virt/1 is held by {USER}, process {os.getpid()}, since ")
     with nobody(folder, "virt/1") as answer:
         assert answer == "held"
@@ -337,17 +337,17 @@ def test_an_existing_file_is_never_opened_to_be_made(folder: Path, monkeypatch: 
         return real(path, flag, mode, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", listen)
-    take("virt/0", folder).release()
+    acquire("virt/0", folder).release()
     assert [flag for flag in flags if flag & os.O_CREAT]
     flags.clear()
-    take("virt/0", folder).release()
+    acquire("virt/0", folder).release()
     assert flags
     assert not [flag for flag in flags if flag & os.O_CREAT]
 
 
 def test_the_shared_folder_does_not_depend_on_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    with take(f"selftest/{os.getpid()}"):
+    with acquire(f"selftest/{os.getpid()}"):
         file = lease.FOLDER / f"selftest%2F{os.getpid()}.lease"
         assert file.exists()
     file.unlink()
@@ -357,10 +357,10 @@ def test_the_shared_folder_does_not_depend_on_the_environment(monkeypatch: pytes
 # Waits for one of the units, says whom for, and that it has one; argv: folder, seconds, units.
 WAIT = (
     "import sys; from pathlib import Path\n"
-    "from fixtures.lab.lease import take_any; from fixtures.outcome import LabError\n"
+    "from fixtures.lab.lease import acquire_any; from fixtures.outcome import LabError\n"
     "def tell(text): print(text.replace(chr(10), ' & '), flush=True)\n"
     "try:\n"
-    "    held = take_any(sys.argv[3:], Path(sys.argv[1]), wait=float(sys.argv[2]), tell=tell)\n"
+    "    held = acquire_any(sys.argv[3:], Path(sys.argv[1]), wait=float(sys.argv[2]), tell=tell)\n"
     "    tell('has ' + held.unit_id); sys.stdin.read()\n"
     "except LabError as error: tell('LabError: ' + str(error))\n"
 )
@@ -397,10 +397,10 @@ def test_who_waits_is_told_whom_for_and_gets_the_unit_when_its_holder_dies(folde
 
 
 def test_a_wait_has_its_end_and_says_so(folder: Path) -> None:
-    with take("virt/0", folder):
+    with acquire("virt/0", folder):
         started = time.monotonic()
         with pytest.raises(LabError, match=r"^unit virt/0 is held by .*; waited 0.6 s for it to end$"):
-            take_any(["virt/0"], folder, wait=0.6)
+            acquire_any(["virt/0"], folder, wait=0.6)
         assert 0.6 <= time.monotonic() - started < 5
 
 
@@ -419,7 +419,7 @@ def test_who_waits_is_told_of_a_new_holder_and_reminded(folder: Path, monkeypatc
     monkeypatch.setattr(lease, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(lease, "REMIND_SECONDS", 0.3)
     told: list[str] = []
-    with take("virt/0", folder):
+    with acquire("virt/0", folder):
         (file,) = folder.iterdir()
 
         def tell(text: str) -> None:
@@ -427,7 +427,7 @@ def test_who_waits_is_told_of_a_new_holder_and_reminded(folder: Path, monkeypatc
             file.write_text('{"user": "alice", "pid": 1, "since": "today"}')
 
         with pytest.raises(LabError):
-            take_any(["virt/0"], folder, wait=0.5, tell=tell)
+            acquire_any(["virt/0"], folder, wait=0.5, tell=tell)
     assert len(told) == 3
     assert USER in told[0]
     assert told[1].endswith("unit virt/0 is held by alice, process 1, since today")
@@ -436,14 +436,14 @@ def test_who_waits_is_told_of_a_new_holder_and_reminded(folder: Path, monkeypatc
 
 def test_a_free_unit_is_taken_without_a_word(folder: Path) -> None:
     told: list[str] = []
-    take_any(["virt/0"], folder, wait=math.inf, tell=told.append).release()
+    acquire_any(["virt/0"], folder, wait=math.inf, tell=told.append).release()
     assert told == []
 
 
 def test_a_folder_that_is_not_usable_is_not_waited_for(folder: Path) -> None:
     folder.write_text("no folder")
     with pytest.raises(LabError, match="Not a directory"):
-        take_any(["virt/0"], folder, wait=math.inf)
+        acquire_any(["virt/0"], folder, wait=math.inf)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from serial.rfc2217 import PortManager
 
 from fixtures.boot.linux import FAULTS
 from fixtures.link import console as console_module
-from fixtures.link.console import CONTEXT_LINES, Console, NotSeenError
+from fixtures.link.console import CONTEXT_LINES, Console, ConsoleTimeout
 from fixtures.outcome import LabError, ProductError
 
 PANIC = "[   12.345678] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000009\r\n"
@@ -70,7 +70,7 @@ def test_a_recorded_boot_byte_by_byte_is_followed_to_its_login(console: Console,
     console.expect("Starting kernel", 5, "the kernel")
     assert console.expect(r"Linux version (\S+)", 5, "its version")[1] == "6.1.0-56-arm64"
     console.expect("virt login: ", 5, "the login prompt")
-    with pytest.raises(NotSeenError):
+    with pytest.raises(ConsoleTimeout):
         console.expect("Linux version", 0.1, "what is already behind")
 
 
@@ -99,7 +99,7 @@ def test_what_does_not_come_is_told_with_the_end_of_what_did(console: Console, p
     player.say("".join(f"line {number}\r\n" for number in range(100)) + "and half a li")
     assert eventually(lambda: console.since(0).endswith("half a li"))
     started = time.monotonic()
-    with pytest.raises(NotSeenError) as caught:
+    with pytest.raises(ConsoleTimeout) as caught:
         console.expect("=> ", 0.3, "U-Boot's prompt")
     assert 0.3 <= time.monotonic() - started < 2
     text = str(caught.value)
@@ -109,7 +109,7 @@ def test_what_does_not_come_is_told_with_the_end_of_what_did(console: Console, p
 
 
 def test_a_silent_line_is_said_to_be_silent(console: Console) -> None:
-    with pytest.raises(NotSeenError, match=re.escape("; the last of it:\n  | (nothing was received)")):
+    with pytest.raises(ConsoleTimeout, match=re.escape("; the last of it:\n  | (nothing was received)")):
         console.expect("=> ", 0.05, "U-Boot's prompt")
 
 
@@ -149,7 +149,7 @@ def test_a_deadline_holds_in_a_flood(console: Console, player: Player) -> None:
     flooding.start()
     started = time.monotonic()
     try:
-        with pytest.raises(NotSeenError):
+        with pytest.raises(ConsoleTimeout):
             console.expect("=> ", 0.5, "the prompt")
         assert time.monotonic() - started < 3
     finally:
@@ -158,7 +158,7 @@ def test_a_deadline_holds_in_a_flood(console: Console, player: Player) -> None:
 
 
 def test_an_alarm_ends_a_wait_in_a_flood(console: Console, player: Player) -> None:
-    console.alarms = FAULTS
+    console.kernel_fault_patterns = FAULTS
     flood = b"noise " * 2000 + b"\r\n"
     pouring = threading.Thread(target=player.pour, args=(flood + PANIC.encode() + flood * 50,), daemon=True)
     pouring.start()
@@ -171,7 +171,7 @@ def test_an_alarm_ends_a_wait_in_a_flood(console: Console, player: Player) -> No
 
 
 def test_an_alarm_ends_the_wait_at_once_and_every_later_one(console: Console, player: Player) -> None:
-    console.alarms = FAULTS
+    console.kernel_fault_patterns = FAULTS
     later(0.2, lambda: player.say(PANIC))
     started = time.monotonic()
     for _ in range(2):
@@ -179,13 +179,13 @@ def test_an_alarm_ends_the_wait_at_once_and_every_later_one(console: Console, pl
             console.expect("login: ", 30, "the login prompt")
     assert time.monotonic() - started < 5
     assert str(caught.value) == f"kernel panic, seen on the console: {PANIC.strip()}"
-    assert console.alarm == str(caught.value)
+    assert console.kernel_fault == str(caught.value)
 
 
 def test_an_alarm_is_called_out_once_even_if_nobody_waits(console: Console, player: Player) -> None:
     called: list[str | None] = []
-    console.on_alarm = lambda: called.append(console.alarm)
-    console.alarms = FAULTS
+    console.on_kernel_fault = lambda: called.append(console.kernel_fault)
+    console.kernel_fault_patterns = FAULTS
     player.say(PANIC + "[   12.4] ---[ end Kernel panic - not syncing: Attempted to kill init! ]---\r\n")
     assert eventually(lambda: console.position > len(PANIC) + 20 and bool(called))
     time.sleep(0.3)
@@ -196,8 +196,8 @@ def test_an_alarm_is_called_out_once_even_if_nobody_waits(console: Console, play
 
 def test_who_is_called_may_use_the_console(console: Console, player: Player) -> None:
     seen: list[str] = []
-    console.on_alarm = lambda: seen.append(console.since(0))
-    console.alarms = FAULTS
+    console.on_kernel_fault = lambda: seen.append(console.since(0))
+    console.kernel_fault_patterns = FAULTS
     player.say(PANIC)
     assert eventually(lambda: bool(seen))
     assert "Kernel panic" in seen[0]
@@ -206,7 +206,7 @@ def test_who_is_called_may_use_the_console(console: Console, player: Player) -> 
 def test_without_alarms_a_panic_is_a_line_like_any_other(console: Console, player: Player) -> None:
     player.say(PANIC)
     console.expect("exitcode", 5, "the line")
-    assert console.alarm is None
+    assert console.kernel_fault is None
 
 
 # A line that is lost
@@ -221,7 +221,7 @@ def lose(player: Player, console: Console, log: Path) -> None:
     for _ in range(2):
         with pytest.raises(LabError, match=r"(?s)^the console was lost: .*virt login: root\n  \| login\[1$") as caught:
             console.expect("# ", 30, "the shell's prompt")
-        assert not isinstance(caught.value, NotSeenError)
+        assert not isinstance(caught.value, ConsoleTimeout)
     assert time.monotonic() - started < 5
     assert player.url in str(caught.value)
     console.close()
@@ -271,13 +271,13 @@ class BrokenPattern:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # the gate records it
 def test_reader_that_fails_is_the_lab_and_no_silent_board(console: Console, player: Player) -> None:
-    console.alarms = {"broken": cast("re.Pattern[str]", BrokenPattern())}
+    console.kernel_fault_patterns = {"broken": cast("re.Pattern[str]", BrokenPattern())}
     player.say("one line\r\n")
     started = time.monotonic()
     with pytest.raises(LabError, match=r"the console was lost: its reader ended: ValueError.*one line"):
         console.expect("=> ", 10, "the prompt")
     with pytest.raises(LabError, match="its reader ended"):
-        console.answers(0.2)
+        console.responds(0.2)
     assert console.lost and time.monotonic() - started < 5
 
 
@@ -363,7 +363,7 @@ def test_the_echo_is_consumed_so_that_it_is_no_answer(console: Console, player: 
 
 
 def test_a_board_that_does_not_echo_is_told_with_what_was_typed(console: Console, player: Player) -> None:
-    with pytest.raises(NotSeenError, match=r"the echo of 'version' did not come within 0\.1 s"):
+    with pytest.raises(ConsoleTimeout, match=r"the echo of 'version' did not come within 0\.1 s"):
         console.type_line("version", timeout=0.1)
     assert player.hear("n", echo=False) == "version"
 

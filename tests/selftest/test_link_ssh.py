@@ -88,10 +88,10 @@ def refusal(server: SshServer, *, key: str | None = None, user_key: Path | None 
 )
 def test_output_and_status_come_back(shell: SshShell, command: str, output: str | None, status: int) -> None:
     result = shell.run(command)
-    assert result.status == status
+    assert result.exit_status == status
     assert output is None or result.text == output
     assert result.command == command
-    assert 0 < result.seconds < 5
+    assert 0 < result.duration < 5
 
 
 def test_input_that_cannot_be_sent_is_the_lab_and_no_command_that_hangs(
@@ -120,7 +120,7 @@ def test_a_command_that_a_signal_ends_has_a_status_whatever_the_shell(
 ) -> None:
     """Some shells replace themselves by the last command that they are given, and are then what the signal ends."""
     server.guard.shell = [find_program(words[0], package=words[0]), *words[1:]]
-    assert fragile.run("sh -c 'kill -9 $$'").status == 137
+    assert fragile.run("sh -c 'kill -9 $$'").exit_status == 137
 
 
 def test_a_shell_that_a_signal_ends_is_the_product_and_the_connection_goes_on(shell: SshShell) -> None:

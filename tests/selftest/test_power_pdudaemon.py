@@ -13,7 +13,7 @@ from pathlib import Path
 import powered
 import pytest
 
-from fixtures.boot import mains
+from fixtures.boot import power_cycle
 from fixtures.lab.labfile import Pdudaemon
 from fixtures.link.console import Console
 from fixtures.outcome import LabError
@@ -119,11 +119,11 @@ def test_a_switch_that_says_so_and_does_not_is_noticed_on_the_console(
     line.write_text("on")
     with powered.unit(line) as url, Console(url, 115200, tmp_path / "log") as console:
         with pytest.raises(LabError, match="the switch does not switch"):
-            mains.off(outlet(daemon, "broken"), console, "bench-1")
-        mains.off(outlet(daemon), console, "bench-1")
+            power_cycle.off(outlet(daemon, "broken"), console, "bench-1")
+        power_cycle.off(outlet(daemon), console, "bench-1")
         with pytest.raises(LabError, match="was switched on and printed nothing"):
-            mains.on(outlet(daemon, "broken"), console, "bench-1", 0.3)
-        mains.on(outlet(daemon), console, "bench-1", 5)
+            power_cycle.on(outlet(daemon, "broken"), console, "bench-1", 0.3)
+        power_cycle.on(outlet(daemon), console, "bench-1", 5)
 
 
 def test_a_daemon_that_is_not_there_is_told() -> None:

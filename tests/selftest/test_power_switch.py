@@ -18,7 +18,7 @@ from fixtures.lab.labfile import Command, Pdudaemon, Qmp
 from fixtures.outcome import LabError
 from fixtures.power import qmp, switch
 from fixtures.power.pdudaemon import PdudaemonPower
-from fixtures.power.qmp import QmpPower, ask
+from fixtures.power.qmp import QmpPower, execute
 from fixtures.power.switch import CommandPower, switch_of
 
 QEMU = "qemu-system-aarch64"
@@ -125,7 +125,7 @@ def machine() -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
 
 def status(control: Path) -> object:
     """What QEMU says of the machine."""
-    answer = ask(control, ("query-status", {}))[0]
+    answer = execute(control, ("query-status", {}))[0]
     assert isinstance(answer, dict)
     return answer["status"]
 
@@ -190,7 +190,7 @@ def test_qemu_that_is_stopped_is_given_up_and_works_again_later(
 
 def test_a_command_that_qemu_refuses_is_an_error(machine: tuple[subprocess.Popen[bytes], Path]) -> None:
     with pytest.raises(QMPError, match="no-such-command"):
-        ask(machine[1], ("no-such-command", {}))
+        execute(machine[1], ("no-such-command", {}))
 
 
 def test_what_speaks_another_protocol_is_the_lab(monkeypatch: pytest.MonkeyPatch) -> None:

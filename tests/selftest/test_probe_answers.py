@@ -1,6 +1,6 @@
 """What is said of wrong answers."""
 
-from fixtures.probe.known_answers import told, wrong
+from fixtures.probe.known_answers import describe_mismatches, find_mismatches
 from fixtures.probe.wire import Answer, GroupAnswers
 from fixtures.vectors.model import Vector, VectorGroup
 
@@ -15,7 +15,7 @@ GROUP = VectorGroup(
 
 def said(*answers: Answer, served_by: str = "engine devcrypto") -> list[str]:
     given = GroupAnswers(answers, served_by, 0.1)
-    return told("engine", GROUP, given, wrong(GROUP, given)).splitlines()
+    return describe_mismatches("engine", GROUP, given, find_mismatches(GROUP, given)).splitlines()
 
 
 def test_the_first_wrong_answers_are_shown_in_full_and_the_others_counted() -> None:

@@ -10,12 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from localshell import LocalShell
+from local_shell import LocalShell
 
 from fixtures.lab.board import load_board
 from fixtures.outcome import LabError, ProductError, UsageError
 from fixtures.probe.build import build, check_rows, row_names
-from fixtures.probe.interface import Row, Seen, ask, by_driver, choose, is_promised, read, runs_here, wrong
+from fixtures.probe.interface import (
+    Row,
+    RowResult,
+    choose_algorithms,
+    describe_mismatch,
+    is_promised,
+    may_be_driver,
+    parse_rows,
+    run_rows,
+    why_not_runnable,
+)
 from fixtures.probe.interface_table import table
 
 DATA = Path(__file__).parent / "data/probe"
@@ -30,9 +40,9 @@ needs_probe = pytest.mark.skipif(
 )
 
 
-def answers(caller: str) -> dict[str, Seen]:
+def answers(caller: str) -> dict[str, RowResult]:
     """What the probe said on virt."""
-    return read((DATA / f"interface-virt-{caller}.txt").read_text().splitlines())
+    return parse_rows((DATA / f"interface-virt-{caller}.txt").read_text().splitlines())
 
 
 def test_probe_and_table_have_the_same_rows() -> None:
@@ -66,7 +76,7 @@ def test_every_row_says_what_is_called_and_by_which_source() -> None:
 def test_what_a_healthy_board_said_is_right(caller: str) -> None:
     given = answers(caller)
     assert given.keys() == ROWS.keys()
-    assert [wrong(ROWS[name], seen, caller == "compat") for name, seen in given.items()] == [""] * len(ROWS)
+    assert [describe_mismatch(ROWS[name], seen, caller == "compat") for name, seen in given.items()] == [""] * len(ROWS)
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
@@ -74,7 +84,7 @@ def test_every_fact_that_is_another_is_noticed(row: Row) -> None:
     seen = answers("native")[row.name]
     for name in seen.facts:
         for other in ("?", "", seen.facts[name] + "?", "-99?"):
-            told = wrong(row, replace(seen, facts={**seen.facts, name: other}), False)
+            told = describe_mismatch(row, replace(seen, facts={**seen.facts, name: other}), False)
             assert told.startswith(f"{row.name}: {row.call}\n"), (name, other)
             assert f"not so    {name}\n" in told
             assert told.endswith(row.source)
@@ -83,14 +93,14 @@ def test_every_fact_that_is_another_is_noticed(row: Row) -> None:
 @pytest.mark.parametrize("more", [{"lacks": "11/0:EINVAL"}, {"surplus": "0"}])
 def test_a_fact_too_many_is_noticed(more: Mapping[str, str]) -> None:
     seen = answers("native")["session-cipher"]
-    assert wrong(ROWS["session-cipher"], replace(seen, facts={**seen.facts, **more}), False)
+    assert describe_mismatch(ROWS["session-cipher"], replace(seen, facts={**seen.facts, **more}), False)
 
 
 def test_a_fact_too_few_is_noticed() -> None:
     seen = answers("native")["session-cipher"]
     facts = dict(seen.facts)
     del facts["close"]
-    assert "not so    close\n" in wrong(ROWS["session-cipher"], replace(seen, facts=facts), False)
+    assert "not so    close\n" in describe_mismatch(ROWS["session-cipher"], replace(seen, facts=facts), False)
 
 
 @pytest.mark.parametrize(
@@ -104,15 +114,15 @@ def test_a_fact_too_few_is_noticed() -> None:
 )
 def test_a_row_that_did_not_end_well_is_wrong_whatever_it_had_told(how: str, number: int, words: str) -> None:
     seen = replace(answers("native")["poll"], how=how, signal=number)
-    assert words in wrong(ROWS["poll"], seen, False)
+    assert words in describe_mismatch(ROWS["poll"], seen, False)
 
 
 def test_a_refusal_that_only_a_32_bit_caller_may_get_is_wrong_for_others() -> None:
     seen = answers("compat")["hash-copy-mid-update"]
     assert seen.facts["copy"] == "EINVAL"
-    assert not wrong(ROWS["hash-copy-mid-update"], seen, True)
-    assert "not so    copy, to-bytes\n" in wrong(ROWS["hash-copy-mid-update"], seen, False)
-    assert "by a 32-bit program" in wrong(ROWS["session-cipher"], seen, True)
+    assert not describe_mismatch(ROWS["hash-copy-mid-update"], seen, True)
+    assert "not so    copy, to-bytes\n" in describe_mismatch(ROWS["hash-copy-mid-update"], seen, False)
+    assert "by a 32-bit program" in describe_mismatch(ROWS["session-cipher"], seen, True)
 
 
 @pytest.mark.parametrize(
@@ -130,19 +140,19 @@ def test_a_refusal_that_only_a_32_bit_caller_may_get_is_wrong_for_others() -> No
 def test_what_may_be_a_drivers_doing_is_told_apart(row: str, fact: str, value: str, may_be: bool) -> None:
     seen = answers("native")[row]
     bad = replace(seen, facts={**seen.facts, fact: value})
-    assert wrong(ROWS[row], bad, False)
-    assert by_driver(ROWS[row], bad, False) == may_be
+    assert describe_mismatch(ROWS[row], bad, False)
+    assert may_be_driver(ROWS[row], bad, False) == may_be
 
 
 def test_what_only_a_32_bit_caller_lacks_is_cryptodevs_doing() -> None:
-    refused = Seen("done", 0, {"lacks": "11/0:EINVAL"})
-    assert by_driver(ROWS["session-cipher"], refused, False)
-    assert not by_driver(ROWS["session-cipher"], refused, True)
-    assert by_driver(ROWS["session-cipher"], Seen("stuck", 0, {}), False)
+    refused = RowResult("done", 0, {"lacks": "11/0:EINVAL"})
+    assert may_be_driver(ROWS["session-cipher"], refused, False)
+    assert not may_be_driver(ROWS["session-cipher"], refused, True)
+    assert may_be_driver(ROWS["session-cipher"], RowResult("stuck", 0, {}), False)
 
 
 def test_what_a_row_lacks_is_told_apart_from_wrong_answers() -> None:
-    assert read(["row crypt-1MiB done 0 lacks=cipher", "end 1"])["crypt-1MiB"].lacks == "cipher"
+    assert parse_rows(["row crypt-1MiB done 0 lacks=cipher", "end 1"])["crypt-1MiB"].lacks == "cipher"
     assert not answers("native")["crypt-1MiB"].lacks
 
 
@@ -164,29 +174,29 @@ def test_only_what_the_board_file_lists_must_be_there(lacks: str, promised: bool
 
 
 def test_a_row_that_told_nothing_is_understood() -> None:
-    assert read(["row poll died 9 ", "end 1"])["poll"] == Seen("died", 9, {})
+    assert parse_rows(["row poll died 9 ", "end 1"])["poll"] == RowResult("died", 9, {})
 
 
 @pytest.mark.parametrize("lines", [["hello 1 cryptodev", "row poll done 0 poll=1"], ["row poll done 0 ", "end 2"]])
 def test_a_missing_end_is_the_labs_trouble(lines: list[str]) -> None:
     with pytest.raises(LabError, match="end mark is missing"):
-        read(lines)
+        parse_rows(lines)
 
 
 def test_a_device_that_does_not_open_is_the_products_trouble() -> None:
     with pytest.raises(ProductError, match="cannot be opened: open"):
-        read(["hello 1 cryptodev", "fatal open(/dev/crypto): ENOENT, there is no such device node"])
+        parse_rows(["hello 1 cryptodev", "fatal open(/dev/crypto): ENOENT, there is no such device node"])
 
 
 def test_large_requests_go_where_no_accelerator_is_promised() -> None:
     board = load_board("virt", BOARDS)
-    assert choose({name: algorithm.driver for name, algorithm in board.algorithms.items()}) == VIRT | {
+    assert choose_algorithms({name: algorithm.driver for name, algorithm in board.algorithms.items()}) == VIRT | {
         "digest": "SHA256"
     }
-    everything = choose({"AES-128-CBC": "cbc-aes-caam", "SHA256": "sha256-caam"})
+    everything = choose_algorithms({"AES-128-CBC": "cbc-aes-caam", "SHA256": "sha256-caam"})
     assert everything == {"promised": "AES-128-CBC", "chained": "AES-128-CBC"}
     with pytest.raises(UsageError, match="AES-CBC"):
-        choose({"SHA256": None})
+        choose_algorithms({"SHA256": None})
 
 
 @pytest.fixture(scope="module")
@@ -204,16 +214,16 @@ def program(folder: Path) -> str:
 @needs_probe
 def test_the_real_probe_tells_that_there_is_no_device(program: str) -> None:
     with pytest.raises(ProductError, match="ENOENT"):
-        ask(LocalShell(), program, "/dev/no-such-crypto", VIRT)
+        run_rows(LocalShell(), program, "/dev/no-such-crypto", VIRT)
 
 
 @needs_probe
 def test_the_real_probe_asks_every_row_of_a_device_that_is_not_cryptodevs(program: str) -> None:
-    given = ask(LocalShell(), program, "/dev/null", VIRT)
+    given = run_rows(LocalShell(), program, "/dev/null", VIRT)
     assert given.keys() == ROWS.keys()
     assert given["session-of-nothing-EINVAL"].facts == {"session": "ENOTTY"}
     assert given["session-cipher"].lacks == "11/0:ENOTTY"
-    assert [name for name, seen in given.items() if not wrong(ROWS[name], seen, False)] == []
+    assert [name for name, seen in given.items() if not describe_mismatch(ROWS[name], seen, False)] == []
 
 
 IOCTL = """
@@ -243,16 +253,16 @@ def another_ioctl(folder: Path) -> str:
 @needs_probe
 def test_a_row_whose_call_never_returns_is_ended_and_the_last(program: str, another_ioctl: str) -> None:
     shell = LocalShell(environment={"LD_PRELOAD": another_ioctl, "HANG": "1"})
-    given = ask(shell, program, "/dev/null", VIRT, patience=1)
-    assert given == {"session-cipher": Seen("late", 0, {})}
+    given = run_rows(shell, program, "/dev/null", VIRT, patience=1)
+    assert given == {"session-cipher": RowResult("late", 0, {})}
 
 
 @needs_probe
 def test_rows_that_die_do_not_take_the_others_with_them(program: str, another_ioctl: str) -> None:
-    given = ask(LocalShell(environment={"LD_PRELOAD": another_ioctl}), program, "/dev/null", VIRT)
+    given = run_rows(LocalShell(environment={"LD_PRELOAD": another_ioctl}), program, "/dev/null", VIRT)
     assert given.keys() == ROWS.keys()
-    assert given["session-cipher"] == Seen("died", 6, {})
-    assert "ended by SIGABRT" in wrong(ROWS["session-cipher"], given["session-cipher"], False)
+    assert given["session-cipher"] == RowResult("died", 6, {})
+    assert "ended by SIGABRT" in describe_mismatch(ROWS["session-cipher"], given["session-cipher"], False)
 
 
 @needs_probe
@@ -260,5 +270,5 @@ def test_whether_a_program_runs_here_is_told(program: str, tmp_path: Path) -> No
     foreign = tmp_path / "foreign"
     foreign.write_bytes(b"\x7fELF\x01\x01\x01" + bytes(9) + b"\x02\x00\xff\xff" + bytes(40))
     foreign.chmod(0o755)
-    assert runs_here(LocalShell(), program) == ""
-    assert "does not run it" in runs_here(LocalShell(), str(foreign))
+    assert why_not_runnable(LocalShell(), program) == ""
+    assert "does not run it" in why_not_runnable(LocalShell(), str(foreign))

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from localshell import LocalShell
+from local_shell import LocalShell
 
 from fixtures.lab.board import boards, load_board
 from fixtures.outcome import LabError, ProductError, UsageError
 from fixtures.probe.build import SOURCES, build
-from fixtures.probe.protocol import PATIENCE, Engine, GroupAnswers, Layer, Probe, ProbeDiedError, install
+from fixtures.probe.protocol import VECTOR_TIMEOUT, Engine, GroupAnswers, Layer, Probe, ProbeCrash, install
 from fixtures.probe.wire import encode
 from fixtures.vectors.model import Vector, VectorGroup
 from fixtures.vectors.sources import load
@@ -115,7 +115,7 @@ def wrong(groups: Sequence[VectorGroup], answers: Sequence[GroupAnswers]) -> int
 @pytest.mark.parametrize("layer", ["openssl", "engine"])
 def test_every_vector_of_every_file_comes_back_right(bench: Bench, layer: Layer) -> None:
     groups = load().groups
-    answers = bench.probe("nothing").answers(layer, groups)
+    answers = bench.probe("nothing").run_groups(layer, groups)
     assert wrong(groups, answers) == 0
     assert {given.served_by for given in answers} == {"software"}
     assert all(given.seconds > 0 for given in answers)
@@ -124,15 +124,15 @@ def test_every_vector_of_every_file_comes_back_right(bench: Bench, layer: Layer)
 def test_a_flipped_bit_in_an_expected_answer_is_seen(bench: Bench) -> None:
     last = CBC.vectors[-1]
     bad = replace(CBC, vectors=(*CBC.vectors[:-1], replace(last, output=bytes([last.output[0] ^ 1]) + last.output[1:])))
-    assert wrong([bad], bench.probe().answers("openssl", [bad])) == 1
+    assert wrong([bad], bench.probe().run_groups("openssl", [bad])) == 1
 
 
 def test_hello_names_libcrypto_and_its_file(bench: Bench) -> None:
-    hello = bench.probe().hello("engine")
-    assert hello.layer == "engine"
-    assert hello.version.startswith("OpenSSL ")
-    assert hello.library.startswith("/") and Path(hello.library).name.startswith("libcrypto.so")
-    assert hello.notes == ()
+    open_layer = bench.probe().open_layer("engine")
+    assert open_layer.layer == "engine"
+    assert open_layer.version.startswith("OpenSSL ")
+    assert open_layer.library.startswith("/") and Path(open_layer.library).name.startswith("libcrypto.so")
+    assert open_layer.notes == ()
 
 
 def test_it_takes_the_libcrypto_that_the_openssl_program_wants(bench: Bench) -> None:
@@ -140,32 +140,32 @@ def test_it_takes_the_libcrypto_that_the_openssl_program_wants(bench: Bench) -> 
     bin_folder.mkdir()
     library.mkdir()
     other = library / "libcrypto.so.1.1"
-    other.symlink_to(bench.probe().hello("openssl").library)
+    other.symlink_to(bench.probe().open_layer("openssl").library)
     openssl = bin_folder / "openssl"
     openssl.write_bytes(b"\x7fELF...\0libssl.so.1.1\0libcrypto.so.1.1\0libc.so.6\0")
     openssl.chmod(0o755)
     shell = LocalShell(environment={"PATH": f"{bin_folder}:{os.environ['PATH']}", "LD_LIBRARY_PATH": str(library)})
     path = str(bench.folder / "hil-probe")
-    assert Probe(shell, path).hello("openssl").library == str(other)
+    assert Probe(shell, path).open_layer("openssl").library == str(other)
     openssl.write_bytes(b"a script, or linked statically")
-    assert Probe(shell, path).hello("openssl").library != str(other)
+    assert Probe(shell, path).open_layer("openssl").library != str(other)
 
 
 def test_the_software_layer_does_not_look_at_the_configuration(bench: Bench) -> None:
-    answers = bench.probe("wrong").answers("openssl", [CBC, SHA256])
+    answers = bench.probe("wrong").run_groups("openssl", [CBC, SHA256])
     assert wrong([CBC, SHA256], answers) == 0
     assert [given.served_by for given in answers] == ["software", "software"]
 
 
 def test_the_default_way_goes_through_the_configured_engine(bench: Bench) -> None:
     groups = [CBC, CBC_BACK, SHA256, CTR, SHA512]
-    answers = bench.probe("right").answers("engine", groups)
+    answers = bench.probe("right").run_groups("engine", groups)
     assert wrong(groups, answers) == 0
     assert [given.served_by for given in answers] == ["engine hiltest"] * 3 + ["software"] * 2
 
 
 def test_answers_of_a_wrong_engine_are_the_engines(bench: Bench) -> None:
-    answers = bench.probe("wrong").answers("engine", [CBC, SHA256, CTR])
+    answers = bench.probe("wrong").run_groups("engine", [CBC, SHA256, CTR])
     assert [wrong([group], [given]) for group, given in zip([CBC, SHA256, CTR], answers, strict=True)] == [
         len(CBC.vectors),
         len(SHA256.vectors),
@@ -174,27 +174,27 @@ def test_answers_of_a_wrong_engine_are_the_engines(bench: Bench) -> None:
 
 
 def test_an_engine_that_offers_nothing_is_told_as_software(bench: Bench) -> None:
-    answers = bench.probe("nothing").answers("engine", [CBC, SHA256])
+    answers = bench.probe("nothing").run_groups("engine", [CBC, SHA256])
     assert wrong([CBC, SHA256], answers) == 0
     assert [given.served_by for given in answers] == ["software", "software"]
 
 
 def test_an_engine_that_cannot_be_loaded_is_told_as_software_and_why(bench: Bench) -> None:
     probe = bench.probe(configuration=CONFIGURATION.replace("{path}", "/nowhere/hiltest.so"))
-    assert [given.served_by for given in probe.answers("engine", [CBC])] == ["software"]
-    assert any("/nowhere/hiltest.so" in note for note in probe.hello("engine").notes)
+    assert [given.served_by for given in probe.run_groups("engine", [CBC])] == ["software"]
+    assert any("/nowhere/hiltest.so" in note for note in probe.open_layer("engine").notes)
 
 
 def test_the_explicit_engine_needs_no_configuration(bench: Bench) -> None:
     probe = bench.probe(explicit=Engine(str(bench.engine), {"MODE": "wrong"}), configuration="")
-    cbc, sha = probe.answers("engine-explicit", [CBC, SHA256])
+    cbc, sha = probe.run_groups("engine-explicit", [CBC, SHA256])
     assert (cbc.served_by, sha.served_by) == ("engine hiltest", "engine hiltest")
     assert wrong([CBC], [cbc]) == len(CBC.vectors)
 
 
 def test_the_explicit_engine_has_no_software_behind_it(bench: Bench) -> None:
     probe = bench.probe(explicit=Engine(str(bench.engine)))
-    (ctr,) = probe.answers("engine-explicit", [CTR])
+    (ctr,) = probe.run_groups("engine-explicit", [CTR])
     assert ctr.served_by == "nobody"
     assert all(answer.error.startswith("EVP_CipherInit_ex: error:") for answer in ctr.answers)
 
@@ -210,12 +210,12 @@ def test_the_explicit_engine_has_no_software_behind_it(bench: Bench) -> None:
 def test_an_explicit_engine_that_cannot_be_used_is_the_products_fault(bench: Bench, named: Engine, said: str) -> None:
     explicit = replace(named, id=str(bench.engine)) if named.id == "PATH" else named
     with pytest.raises(ProductError, match=f"layer engine-explicit cannot be opened: .*{said}"):
-        bench.probe(explicit=explicit).hello("engine-explicit")
+        bench.probe(explicit=explicit).open_layer("engine-explicit")
 
 
 def test_the_explicit_layer_wants_a_name(bench: Bench) -> None:
     with pytest.raises(UsageError, match="engine"):
-        bench.probe().hello("engine-explicit")
+        bench.probe().open_layer("engine-explicit")
 
 
 def test_a_call_that_fails_is_an_answer_and_the_run_goes_on(bench: Bench) -> None:
@@ -229,7 +229,7 @@ def test_a_call_that_fails_is_an_answer_and_the_run_goes_on(bench: Bench) -> Non
         VectorGroup("NO-SUCH", "digest", "None", "here", SHA256.vectors[:2]),
         SHA256,
     ]
-    answers = bench.probe().answers("openssl", groups)
+    answers = bench.probe().run_groups("openssl", groups)
     errors = [[answer.error for answer in given.answers] for given in answers]
     assert errors[0][0].startswith("EVP_CipherFinal_ex: error:") and "wrong final block length" in errors[0][0]
     assert errors[1][0] == "the vector has a key of 5 bytes and an IV of 16, AES-256-CTR takes 32 and 16"
@@ -238,14 +238,14 @@ def test_a_call_that_fails_is_an_answer_and_the_run_goes_on(bench: Bench) -> Non
 
 
 def test_an_engine_that_refuses_each_operation(bench: Bench) -> None:
-    cbc, sha = bench.probe("refuses").answers("engine", [CBC, SHA256])
+    cbc, sha = bench.probe("refuses").run_groups("engine", [CBC, SHA256])
     assert all(answer.error.startswith("EVP_CipherUpdate: ") for answer in cbc.answers)
     assert all(answer.error.startswith("EVP_DigestFinal_ex: ") for answer in sha.answers)
 
 
 def test_a_crash_in_the_engine_is_told_with_its_place(bench: Bench) -> None:
-    with pytest.raises(ProbeDiedError) as caught:
-        bench.probe("crashes").answers("engine", [SHA512, CBC, SHA256])
+    with pytest.raises(ProbeCrash) as caught:
+        bench.probe("crashes").run_groups("engine", [SHA512, CBC, SHA256])
     message = str(caught.value)
     assert (
         "layer engine: the probe was ended by SIGSEGV at AES-128-CBC-VarTxt-encrypt, COUNT = 5 (CBCVarTxt128" in message
@@ -256,28 +256,26 @@ def test_a_crash_in_the_engine_is_told_with_its_place(bench: Bench) -> None:
 
 
 def test_a_crash_as_the_process_ends_is_told_and_nothing_is_lost(bench: Bench) -> None:
-    with pytest.raises(ProbeDiedError, match="ended by SIGABRT after its last answer, as the process ended") as caught:
-        bench.probe("crashes-at-exit").answers("engine", [CBC])
+    with pytest.raises(ProbeCrash, match="ended by SIGABRT after its last answer, as the process ended") as caught:
+        bench.probe("crashes-at-exit").run_groups("engine", [CBC])
     assert wrong([CBC], caught.value.kept) == 0
 
 
 def test_a_vector_that_hangs_is_given_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     probe = bench.probe("hangs")
     monkeypatch.setattr("fixtures.probe.protocol.PATIENCE", 1)
-    with pytest.raises(ProbeDiedError, match=r"no answer within 1 s at .*, COUNT = 1 \(CBC.*answers kept: 1"):
-        probe.answers("engine", [CBC])
-    assert PATIENCE > 1
+    with pytest.raises(ProbeCrash, match=r"no answer within 1 s at .*, COUNT = 1 \(CBC.*answers kept: 1"):
+        probe.run_groups("engine", [CBC])
+    assert VECTOR_TIMEOUT > 1
 
 
 def test_a_kill_from_outside_is_told(bench: Bench) -> None:
     probe = bench.probe()
     path = str(bench.folder / "hil-probe")
     shell = LocalShell(replace={path: f"sh -c 'kill -9 $$' {path}"})
-    with pytest.raises(
-        ProbeDiedError, match="ended by SIGKILL at AES-128-CBC-VarTxt-encrypt or later; answers kept: 0"
-    ):
-        Probe(shell, path).answers("engine", [CBC])
-    assert wrong([CBC], probe.answers("engine", [CBC])) == 0
+    with pytest.raises(ProbeCrash, match="ended by SIGKILL at AES-128-CBC-VarTxt-encrypt or later; answers kept: 0"):
+        Probe(shell, path).run_groups("engine", [CBC])
+    assert wrong([CBC], probe.run_groups("engine", [CBC])) == 0
 
 
 def test_repeat_counts_and_says_who_worked(bench: Bench) -> None:
@@ -312,7 +310,7 @@ def test_input_that_was_cut_or_changed_is_refused_before_anything_is_run(
     bench.probe()
     sent = b"\n".join(encode([CBC]).splitlines()[:3]) + b"\n" if text is None else text
     result = LocalShell().run(f"{bench.folder}/hil-probe openssl", stdin=sent)
-    assert result.status == 2
+    assert result.exit_status == 2
     assert f"malformed {said.removeprefix('line ').replace(':', '', 1)}" in result.text
     assert "group" not in result.text
 
@@ -339,7 +337,7 @@ def test_input_that_makes_no_sense_is_refused_with_its_line(bench: Bench, lines:
     bench.probe()
     body = f"{lines}\n".encode()
     result = LocalShell().run(f"{bench.folder}/hil-probe openssl", stdin=body + b"end %08x\n" % zlib.crc32(body))
-    assert result.status == 2
+    assert result.exit_status == 2
     assert f"malformed {said}" in result.text
 
 
@@ -363,7 +361,7 @@ def test_one_command_serves_many_groups_and_starts_at_once(bench: Bench) -> None
     shell = LocalShell()
     probe = Probe(shell, str(bench.folder / "hil-probe"))
     started = time.monotonic()
-    probe.answers("openssl", [CBC, SHA256, CTR])
+    probe.run_groups("openssl", [CBC, SHA256, CTR])
     assert len(shell.commands) == 1
     assert time.monotonic() - started < 2
 
@@ -375,7 +373,7 @@ def test_an_empty_message_and_long_answers_survive(bench: Bench) -> None:
         VectorGroup("SHA1", "digest", "Empty", "here", (empty,)),
         VectorGroup("AES-128-CTR", "encrypt", "Long", "here", (zeros, replace(zeros, input=b""))),
     ]
-    sha, ctr = bench.probe().answers("openssl", groups)
+    sha, ctr = bench.probe().run_groups("openssl", groups)
     assert sha.answers[0].output == empty.output
     assert (len(ctr.answers[0].output), ctr.answers[1].output) == (100_000, b"")
     result = LocalShell().run(f"{bench.folder}/hil-probe openssl", stdin=encode(groups))
@@ -418,12 +416,12 @@ def test_the_kernels_names_in_the_probe_are_those_of_the_board_files() -> None:
 def test_no_device_of_cryptodev_is_the_products_fault(bench: Bench, device: str, said: str) -> None:
     probe = install(LocalShell(), bench.program, str(bench.folder / "p"), device=device)
     with pytest.raises(ProductError, match=f"layer cryptodev cannot be opened: {said}"):
-        probe.answers("cryptodev", [CBC])
+        probe.run_groups("cryptodev", [CBC])
 
 
 def test_another_device_in_the_place_of_cryptodevs_is_told_of_each_vector(bench: Bench) -> None:
     probe = install(LocalShell(), bench.program, str(bench.folder / "p"), device="/dev/null")
-    cbc, sha = probe.answers("cryptodev", [CBC, SHA256])
+    cbc, sha = probe.run_groups("cryptodev", [CBC, SHA256])
     errors = {answer.error for given in (cbc, sha) for answer in given.answers}
     assert errors == {"ioctl(CIOCGSESSION): ENOTTY, this device is not cryptodev's"}
     assert (cbc.served_by, sha.served_by) == ("nobody", "nobody")
@@ -435,23 +433,23 @@ def test_another_device_in_the_place_of_cryptodevs_is_told_of_each_vector(bench:
 def test_no_sockets_of_af_alg_are_the_products_fault(bench: Bench) -> None:
     said = r"layer afalg cannot be opened: socket\(AF_ALG\): EAFNOSUPPORT, this kernel has no such sockets: CONFIG_"
     with pytest.raises(ProductError, match=said):
-        bench.probe().answers("afalg", [CBC])
+        bench.probe().run_groups("afalg", [CBC])
 
 
 @pytest.mark.skipif(not HAS_AFALG, reason="this machine's kernel has no AF_ALG")
 def test_every_vector_comes_back_right_from_af_alg(bench: Bench) -> None:
     groups = load().groups
-    answers = bench.probe().answers("afalg", groups)
+    answers = bench.probe().run_groups("afalg", groups)
     assert wrong(groups, answers) == 0
     assert not {given.served_by for given in answers} & {"nobody", "software"}
 
 
 @pytest.mark.skipif(not HAS_AFALG, reason="this machine's kernel has no AF_ALG")
 def test_a_driver_that_is_not_there_is_told(bench: Bench) -> None:
-    (cbc,) = bench.probe().answers("afalg", [CBC], driver="cbc-aes-nowhere")
+    (cbc,) = bench.probe().run_groups("afalg", [CBC], driver="cbc-aes-nowhere")
     assert re.match(r"bind\(skcipher, cbc-aes-nowhere\): ENOENT, Linux .* has no such driver", cbc.answers[0].error)
 
 
 def test_only_af_alg_takes_a_drivers_name(bench: Bench) -> None:
     with pytest.raises(UsageError, match="layer cryptodev takes no driver's name, as cbc-aes-caam"):
-        bench.probe().answers("cryptodev", [CBC], driver="cbc-aes-caam")
+        bench.probe().run_groups("cryptodev", [CBC], driver="cbc-aes-caam")

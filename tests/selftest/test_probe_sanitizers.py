@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from debian_programs import find_program
-from test_probe_run import CBC, CTR, SHA256, SHA512, engine, pytestmark
+from test_probe_run import CBC, CONFIGURATION, CTR, SHA256, SHA512, engine, pytestmark
 
 from fixtures.probe.build import COMPILE_FLAGS, LIBRARIES, SOURCES
 from fixtures.probe.wire import Repeat, Task, encode
@@ -22,21 +22,11 @@ from fixtures.vectors.streams import streams
 __all__ = ["engine", "pytestmark"]
 
 SANITIZERS = ("-g", "-O1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-CONFIGURATION = """
-openssl_conf = start
-[start]
-engines = engines
-[engines]
-one = one
-[one]
-engine_id = hiltest
-dynamic_path = {path}
-MODE = {mode}
-init = 1
-default_algorithms = ALL
-"""
 REPEATS = [Repeat("AES-128-CBC", "encrypt", 20, 4096), Repeat("SHA256", "digest", 20, 100)]
-ENGINE_TASKS = [*(group for group in streams() if group.algorithm in ("AES-128-CBC", "SHA256")), CBC, SHA256, *REPEATS]
+ENGINE_TASKS: list[Task] = [
+    *(group for group in streams() if group.algorithm in ("AES-128-CBC", "SHA256")),
+    CBC, SHA256, *REPEATS,
+]  # fmt: skip
 MUTATIONS = 60
 
 

@@ -4,12 +4,11 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from localshell import LocalShell
+from local_shell import LocalShell
 from test_probe_run import MACHINE, Bench, bench, engine, program, pytestmark, wrong
 
 from fixtures.outcome import LabError
-from fixtures.probe.known_answers import told
-from fixtures.probe.known_answers import wrong as mistakes
+from fixtures.probe.known_answers import describe_mismatches, find_mismatches
 from fixtures.probe.protocol import Layer
 from fixtures.probe.wire import encode
 from fixtures.vectors.model import Vector, VectorGroup
@@ -23,12 +22,12 @@ ENGINES = tuple(group for group in GROUPS if group.algorithm in ("AES-128-CBC", 
 
 
 def ways(group: VectorGroup) -> set[str]:
-    return {vector.way.split()[0] for vector in group.vectors}
+    return {vector.pattern.split()[0] for vector in group.vectors}
 
 
 @pytest.mark.parametrize("layer", ["openssl", "engine"])
 def test_all_is_right_whatever_the_way(bench: Bench, layer: Layer) -> None:
-    answers = bench.probe("right").answers(layer, GROUPS)
+    answers = bench.probe("right").run_groups(layer, GROUPS)
     assert wrong(GROUPS, answers) == 0
     served = {(group.algorithm, given.served_by) for group, given in zip(GROUPS, answers, strict=True)}
     expected = "engine hiltest" if layer == "engine" else "software"
@@ -47,7 +46,7 @@ def test_every_algorithm_is_asked_every_kind_of_way() -> None:
 
 def test_ctr_is_split_at_every_length_to_beyond_three_blocks() -> None:
     (group,) = [group for group in GROUPS if group.id == "AES-128-CTR-pieces-encrypt"]
-    assert {f"split {n}" for n in range(1, 49)} <= {vector.way for vector in group.vectors}
+    assert {f"split {n}" for n in range(1, 49)} <= {vector.pattern for vector in group.vectors}
 
 
 def test_a_wrong_reference_is_seen_in_every_way(bench: Bench) -> None:
@@ -55,7 +54,7 @@ def test_a_wrong_reference_is_seen_in_every_way(bench: Bench) -> None:
         return replace(vector, output=vector.output[:-1] + bytes([vector.output[-1] ^ 1]) if vector.output else b"\1")
 
     bad = [replace(group, vectors=tuple(map(flipped, group.vectors))) for group in GROUPS]
-    assert wrong(bad, bench.probe().answers("openssl", bad)) == sum(len(group.vectors) for group in GROUPS)
+    assert wrong(bad, bench.probe().run_groups("openssl", bad)) == sum(len(group.vectors) for group in GROUPS)
 
 
 OVERRUN = "it wrote outside of the 320 bytes of its answer"
@@ -75,13 +74,13 @@ BAD_WAYS = {
 
 @pytest.mark.parametrize("mode", BAD_WAYS)
 def test_an_engine_that_is_bad_in_some_ways_is_found_by_them(bench: Bench, mode: str) -> None:
-    answers = bench.probe(mode).answers("engine", ENGINES)
+    answers = bench.probe(mode).run_groups("engine", ENGINES)
     bad: Counter[str] = Counter()
     said = ""
     for group, given in zip(ENGINES, answers, strict=True):
-        found = mistakes(group, given)
-        bad.update(vector.way.split()[0] for vector, _ in found)
-        said += told("engine", group, given, found) + "".join(answer.error for _, answer in found)
+        found = find_mismatches(group, given)
+        bad.update(vector.pattern.split()[0] for vector, _ in found)
+        said += describe_mismatches("engine", group, given, found) + "".join(answer.error for _, answer in found)
     expected, message = BAD_WAYS[mode]
     assert expected <= set(bad), bad
     assert message in said
@@ -91,9 +90,9 @@ def test_an_engine_that_is_bad_in_some_ways_is_found_by_them(bench: Bench, mode:
 
 def test_a_way_that_nobody_knows_is_refused(bench: Bench) -> None:
     (group, *_) = GROUPS
-    odd = replace(group, vectors=(replace(group.vectors[0], way="sideways 1"),))
+    odd = replace(group, vectors=(replace(group.vectors[0], pattern="sideways 1"),))
     with pytest.raises(LabError, match="there is no stream pattern 'sideways'"):
-        bench.probe().answers("openssl", [odd])
+        bench.probe().run_groups("openssl", [odd])
 
 
 def test_an_answer_that_comes_again_is_one_byte_on_the_wire(bench: Bench) -> None:
@@ -106,8 +105,8 @@ def test_an_answer_that_comes_again_is_one_byte_on_the_wire(bench: Bench) -> Non
 
 def test_an_error_is_told_with_its_way_and_long_values_in_short(bench: Bench) -> None:
     (group,) = [group for group in GROUPS if group.id == "AES-128-CBC-buffers-encrypt"]
-    (given,) = bench.probe("wrong").answers("engine", [group])
-    text = told("engine", group, given, mistakes(group, given))
+    (given,) = bench.probe("wrong").run_groups("engine", [group])
+    text = describe_mismatches("engine", group, given, find_mismatches(group, given))
     assert "320 bytes, way 'sources 1', fixtures/vectors/streams.py:1\n" in text
     assert ", byte 319 is the first that differs" in text
     assert max(map(len, text.splitlines())) < 2 * 8192 + 100

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from fixtures.link.shell import Result
+from fixtures.link.shell import CommandResult
 from fixtures.outcome import LabError
-from fixtures.probe.protocol import Probe, ProbeDiedError
+from fixtures.probe.protocol import Probe, ProbeCrash
 from fixtures.probe.wire import Answer, Repeat, encode, read, seal, serving_driver, whole_lines
 from fixtures.vectors.model import Vector, VectorGroup
 
@@ -50,10 +50,10 @@ class Replay:
     output: bytes
     status: int = 0
 
-    def run(self, command: str, *, stdin: bytes = b"", timeout: float = 30.0) -> Result:
+    def run(self, command: str, *, stdin: bytes = b"", timeout: float = 30.0) -> CommandResult:
         """Whatever is asked."""
         del stdin, timeout
-        return Result(command, self.output, self.status, 0.1)
+        return CommandResult(command, self.output, self.status, 0.1)
 
     def put(self, data: bytes, path: str, *, mode: int = 0o644) -> None:
         """Not asked here."""
@@ -65,7 +65,7 @@ class Replay:
 
 
 def answers(output: bytes, status: int = 0) -> list[tuple[Answer, ...]]:
-    given = Probe(Replay(output, status), "/tmp/hil-probe").answers("engine", GROUPS)
+    given = Probe(Replay(output, status), "/tmp/hil-probe").run_groups("engine", GROUPS)
     return [group.answers for group in given]
 
 
@@ -79,7 +79,7 @@ RIGHT = [
 def test_whole_output_is_understood() -> None:
     assert answers(WHOLE) == RIGHT
     assert answers(WHOLE.replace(b"\n", b"\r\n")) == RIGHT
-    given = Probe(Replay(WHOLE), "p").answers("engine", GROUPS)
+    given = Probe(Replay(WHOLE), "p").run_groups("engine", GROUPS)
     assert [(group.served_by, group.seconds) for group in given] == [("engine devcrypto", 1e-4), ("software", 2e-5)]
 
 
@@ -107,7 +107,7 @@ def test_of_several_drivers_the_promised_one_serves_or_the_one_of_highest_priori
 def test_probe_names_the_promised_driver_of_each_algorithm() -> None:
     said = [line.replace("engine devcrypto", "first|promised").replace("software", "first|other") for line in SAID]
     probe = Probe(Replay(b"".join(sealed(said))), "p", promised={"AES-128-CBC": "promised", "SHA1": "promised"})
-    assert [group.served_by for group in probe.answers("engine", GROUPS)] == ["promised", "first"]
+    assert [group.served_by for group in probe.run_groups("engine", GROUPS)] == ["promised", "first"]
 
 
 def test_kernel_messages_between_lines_are_passed_over() -> None:
@@ -214,7 +214,7 @@ def test_output_without_its_end_is_refused(last: int) -> None:
 
 def test_a_death_keeps_what_was_answered_and_names_the_place() -> None:
     output = b"".join(sealed([*SAID[:7], "died SIGBUS 0.2"])) + b"Bus error\n"
-    with pytest.raises(ProbeDiedError) as caught:
+    with pytest.raises(ProbeCrash) as caught:
         answers(output, 135)
     assert "ended by SIGBUS at AES-128-CBC-VarKey-encrypt, COUNT = 2 (CBCVarKey128.rsp:20); answers kept: 2" in str(
         caught.value
@@ -225,7 +225,7 @@ def test_a_death_keeps_what_was_answered_and_names_the_place() -> None:
 
 def test_a_death_on_a_damaged_line_is_still_a_death() -> None:
     lines = sealed([*SAID[:7], "died SIGBUS 0.2"])
-    with pytest.raises(ProbeDiedError, match=r"ended by SIGBUS .* or later; answers kept: 2") as caught:
+    with pytest.raises(ProbeCrash, match=r"ended by SIGBUS .* or later; answers kept: 2") as caught:
         answers(b"".join(lines[:-1]) + lines[-1][:9] + KERNEL + lines[-1][9:], 128 + 7)
     assert "1 answer line damaged" in str(caught.value)
 
@@ -245,7 +245,7 @@ def test_input_is_written_in_short() -> None:
 
 
 def test_a_way_stands_behind_its_vector_and_an_answer_once_more_is_a_sign() -> None:
-    vectors = tuple(replace(VECTORS[0], way=way) for way in ("split 1", "split 2", "many 3", "bare"))
+    vectors = tuple(replace(VECTORS[0], pattern=way) for way in ("split 1", "split 2", "many 3", "bare"))
     group = VectorGroup("AES-128-CBC", "encrypt", "pieces", "here", vectors)
     assert encode([group]).splitlines()[2:5] == [b"1 = = = split 2", b"2 = = = many 3", b"3 = = = bare"]
     said = ["group 0 AES-128-CBC encrypt 4", "a 0.0 ab", "a 0.1 =", "e 0.2 too many", "a 0.3 =", "done 0 4 0.1 nobody"]

@@ -16,7 +16,7 @@ from fixtures.record.record import Record, RunRecord, read
 from fixtures.record.report import page as page_of
 from fixtures.record.report import write_report
 from fixtures.record.summary import Summary, summarise
-from fixtures.record.verdict import judge
+from fixtures.record.verdict import decide
 
 BUILD_ID = "8c1d5b0f3a7e42d98810e5d3b2a6c4f7e9d01234"
 AT_ENGINE = {"layer": "engine", "algorithm": "AES-192-CBC"}
@@ -61,7 +61,7 @@ def ill() -> list[Record]:
 
 
 def judged(records: list[Record]) -> list[Record]:
-    return [*records, {"kind": "verdict", **dataclasses.asdict(judge(records))}]
+    return [*records, {"kind": "verdict", **dataclasses.asdict(decide(records))}]
 
 
 def summary_of(records: list[Record]) -> Summary:

@@ -9,7 +9,7 @@ from fixtures.record.record import RunRecord, read
 from fixtures.record.report import page
 from fixtures.record.summary import Summary, load
 from fixtures.record.terminal import render
-from fixtures.record.verdict import Verdict, judge
+from fixtures.record.verdict import Verdict, decide
 
 GUESS = "estimated from a thread, not measured"
 
@@ -23,7 +23,7 @@ def ended(folder: Path, rate: float, uncalibrated: str | None, *, finish: bool =
                 "throughput", layer="engine", algorithm="aes-128-cbc", block=block, processes=4, bytes_per_second=rate,
                 low=rate, high=rate, cpu_seconds=0.1, floor=1e6, ceiling=1e7, uncalibrated=uncalibrated,
             )  # fmt: skip
-        verdict = judge(read(record.folder))
+        verdict = decide(read(record.folder))
         if finish:
             record.write("verdict", **asdict(verdict))
     return verdict, load(record.folder)
@@ -66,10 +66,10 @@ def test_a_run_that_was_killed_still_says_what_was_not_judged(tmp_path: Path) ->
 def test_each_measurement_and_reason_has_its_line() -> None:
     line = {"kind": "throughput", "algorithm": "aes-128-cbc", "block": 16, "uncalibrated": GUESS}
     records = [{**line, "processes": 1}, {**line, "processes": 2}, {**line, "processes": 2, "uncalibrated": "other"}]
-    told = judge(records).not_judged
+    told = decide(records).not_judged
     assert [text.split(":")[0] for text in told] == [
         "throughput of aes-128-cbc, 1 process, blocks of 16 bytes",
         "throughput of aes-128-cbc, 2 processes, blocks of 16 bytes",
         "throughput of aes-128-cbc, 2 processes, blocks of 16 bytes",
     ]
-    assert judge([{"kind": "throughput", "algorithm": "x", "block": 1, "processes": 1}]).not_judged == []
+    assert decide([{"kind": "throughput", "algorithm": "x", "block": 1, "processes": 1}]).not_judged == []

@@ -12,7 +12,7 @@ import pytest
 from fixtures.record.record import Record, RunRecord
 from fixtures.record.summary import Row, Summary, load, summarise
 from fixtures.record.terminal import rate, render, show
-from fixtures.record.verdict import judge, judge_stopped
+from fixtures.record.verdict import decide, decide_stopped
 
 AES = [f"AES-{bits}-{mode}" for mode in ("CBC", "ECB", "CTR") for bits in (128, 192, 256)]
 DIGESTS = ["SHA1", "SHA224", "SHA256", "SHA384", "SHA512"]
@@ -104,7 +104,7 @@ def speed(block: int, processes: int, value: float = 2.31e6) -> Record:
 
 
 def judged(records: list[Record]) -> list[Record]:
-    return [*records, {"kind": "verdict", **dataclasses.asdict(judge(records))}]
+    return [*records, {"kind": "verdict", **dataclasses.asdict(decide(records))}]
 
 
 def summary_of(records: list[Record]) -> Summary:
@@ -175,21 +175,21 @@ def ill() -> list[Record]:
     ],
 )
 def test_outcomes_never_mix(outcomes: list[str], expected: tuple[str, int]) -> None:
-    verdict = judge([asked(f"t.py::test_{number}", outcome) for number, outcome in enumerate(outcomes)])
+    verdict = decide([asked(f"t.py::test_{number}", outcome) for number, outcome in enumerate(outcomes)])
     assert (verdict.outcome, verdict.exit_status, verdict.culprit) == (*expected, None)
     assert bool(verdict.why) == (expected[0] != "good")
 
 
 def test_nothing_asked_is_said() -> None:
-    assert judge([]).why == ["nothing was asked"]
-    assert judge([asked("t.py::a", "skipped", "no board")]).why == ["nothing was asked", "t.py::a: no board"]
+    assert decide([]).why == ["nothing was asked"]
+    assert decide([asked("t.py::a", "skipped", "no board")]).why == ["nothing was asked", "t.py::a: no board"]
 
 
 def test_one_test_recorded_twice_keeps_its_worst_outcome() -> None:
     for outcomes in (("failed", "passed"), ("passed", "failed")):
-        assert judge([asked("t.py::a", outcome) for outcome in outcomes]).outcome == "bad"
-    assert judge([asked("t.py::a", "failed"), asked("t.py::a", "error", "tear-down")]).outcome == "bad"
-    assert judge([asked("t.py::a", "passed"), asked("t.py::a", "error", "tear-down")]).why == [
+        assert decide([asked("t.py::a", outcome) for outcome in outcomes]).outcome == "bad"
+    assert decide([asked("t.py::a", "failed"), asked("t.py::a", "error", "tear-down")]).outcome == "bad"
+    assert decide([asked("t.py::a", "passed"), asked("t.py::a", "error", "tear-down")]).why == [
         "lab: t.py::a: tear-down"
     ]
 
@@ -197,7 +197,7 @@ def test_one_test_recorded_twice_keeps_its_worst_outcome() -> None:
 def test_failures_come_first_and_a_common_reason_is_said_once() -> None:
     tests = [asked("t.py::x", "error", "SSH lost"), asked("t.py::y", "error", "SSH lost\nTraceback")]
     tests += [asked("t.py::a", "failed", "\n  wrong\nmore"), asked("t.py::b", "failed")]
-    assert judge(tests).why == [
+    assert decide(tests).why == [
         "t.py::a: wrong",
         "t.py::b: no reason given",
         "lab: t.py::x: SSH lost (and 1 more alike)",
@@ -206,8 +206,8 @@ def test_failures_come_first_and_a_common_reason_is_said_once() -> None:
 
 def test_line_that_cannot_be_read_is_no_good_run() -> None:
     torn = {"kind": "unreadable", "line": 7, "why": "not JSON", "text": "{"}
-    assert judge([asked("t.py::a"), torn]).outcome == "lab"
-    assert judge([asked("t.py::a"), torn]).why == ["lab: line 7 of the run record cannot be read: not JSON"]
+    assert decide([asked("t.py::a"), torn]).outcome == "lab"
+    assert decide([asked("t.py::a"), torn]).why == ["lab: line 7 of the run record cannot be read: not JSON"]
 
 
 def harness_error(source: str = "collection", reason: str = "t.py cannot be collected: SyntaxError") -> Record:
@@ -216,13 +216,13 @@ def harness_error(source: str = "collection", reason: str = "t.py cannot be coll
 
 @pytest.mark.parametrize("source", ["collection", "record", "thread", "finalizer"])
 def test_error_of_the_suite_is_no_good_run(source: str) -> None:
-    verdict = judge([asked("t.py::a"), harness_error(source)])
+    verdict = decide([asked("t.py::a"), harness_error(source)])
     assert (verdict.outcome, verdict.exit_status) == ("lab", 9)
     assert verdict.why == ["lab: t.py cannot be collected: SyntaxError"]
 
 
 def test_failed_test_outweighs_an_error_of_the_suite() -> None:
-    verdict = judge([harness_error(), asked("t.py::a", "failed", "wrong")])
+    verdict = decide([harness_error(), asked("t.py::a", "failed", "wrong")])
     assert (verdict.outcome, verdict.exit_status) == ("bad", 1)
     assert verdict.why == ["t.py::a: wrong", "lab: t.py cannot be collected: SyntaxError"]
 
@@ -239,12 +239,12 @@ def test_failed_test_outweighs_an_error_of_the_suite() -> None:
     ],
 )
 def test_stopped_run_is_judged_by_what_it_found(found: list[Record], expected: tuple[str, int]) -> None:
-    verdict = judge_stopped(found, by="pytest (it is late)")
+    verdict = decide_stopped(found, by="pytest (it is late)")
     assert (verdict.outcome, verdict.exit_status) == expected
 
 
 def test_unfinished_run_says_what_stopped_it() -> None:
-    (reason,) = judge_stopped([asked("t.py::a")], by="pytest (it is late)").why
+    (reason,) = decide_stopped([asked("t.py::a")], by="pytest (it is late)").why
     assert reason == "interrupted by pytest (it is late); what it had found until then is shown"
 
 

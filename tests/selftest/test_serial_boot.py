@@ -13,7 +13,7 @@ from fixtures.boot import linux, uboot
 from fixtures.boot.uboot import UBoot
 from fixtures.link import console as console_module
 from fixtures.link import serial_shell
-from fixtures.link.console import Console, NotSeenError
+from fixtures.link.console import Console, ConsoleTimeout
 from fixtures.link.serial_shell import SerialShell
 from fixtures.outcome import LabError, ProductError
 
@@ -23,7 +23,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait less than for a real board."""
     monkeypatch.setattr(uboot, "ECHO_SECONDS", 0.3)
     monkeypatch.setattr(linux, "ENTER_SECONDS", 0.3)
-    monkeypatch.setattr(console_module, "AFTER_ALARM", 0.5)
+    monkeypatch.setattr(console_module, "KERNEL_FAULT_SECONDS", 0.5)
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def test_a_board_boots_over_a_line_that(name: str, tmp_path: Path) -> None:
         boot(board, console)
         board.line = Line()
         assert SerialShell(console).run("echo up").text == "up\n"
-        assert console.alarm is None
+        assert console.kernel_fault is None
 
 
 def test_a_command_that_uboot_refuses_is_the_lab(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_board_that_is_up_is_attached_to(state: str, tmp_path: Path) -> None:
 
 
 def test_a_console_where_nobody_answers_cannot_be_attached_to(tmp_path: Path) -> None:
-    with on_the_bench(tmp_path) as (_, console), pytest.raises(NotSeenError, match="the prompt"):
+    with on_the_bench(tmp_path) as (_, console), pytest.raises(ConsoleTimeout, match="the prompt"):
         linux.attach(console, "login: ", "root", "# ", 0.3)
 
 
@@ -135,7 +135,7 @@ def test_trouble_of_the_kernel_ends_a_command_at_once_and_is_told_whole(name: st
         with pytest.raises(ProductError, match=f"^{name}, seen on the console: .*{TROUBLE[name][0][:20]}"):
             shell.run("sleep 60", timeout=60)
         assert time.monotonic() - started < 2
-        report = console.alarm_report().partition("\n")[2]
+        report = console.kernel_fault_report().partition("\n")[2]
         for line in ("crypto: a line before it", *TROUBLE[name], "the last line of it"):
             assert line in report
             report = report.partition(line)[2]
@@ -183,7 +183,7 @@ def test_a_board_that_says_what_a_healthy_one_says_raises_no_alarm(tmp_path: Pat
         up(board, console)
         board.kernel(*healthy)
         console.expect("DEBUG: nothing", 5, "the last line")
-        assert console.alarm is None
+        assert console.kernel_fault is None
 
 
 def test_a_board_that_hangs_is_noticed_by_asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,10 +191,10 @@ def test_a_board_that_hangs_is_noticed_by_asking(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(serial_shell, "GRACE", 0.2)
     with on_the_bench(tmp_path) as (board, console):
         up(board, console)
-        assert console.answers(2)
+        assert console.responds(2)
         shell = SerialShell(console)
         board.later(1.5, board.hang)  # the command has begun by then, also on a busy machine
         with pytest.raises(ProductError, match=r"did not end within 3 s"):
             shell.run("sleep 60", timeout=3)
-        assert not console.answers(0.2)
-        assert str(console.alarm).startswith("silent hang: the console does not answer")
+        assert not console.responds(0.2)
+        assert str(console.kernel_fault).startswith("silent hang: the console does not answer")

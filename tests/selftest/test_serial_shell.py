@@ -12,7 +12,7 @@ from debian_programs import find_program
 from simulated_board import OOPS, Line, SimulatedBoard, marks
 
 from fixtures.boot import linux
-from fixtures.link import paced, serial_shell
+from fixtures.link import flow_control, serial_shell
 from fixtures.link.console import Console
 from fixtures.link.serial_shell import SerialShell
 from fixtures.link.serial_wire import sum_of
@@ -28,7 +28,7 @@ DMESG = "".join(f"[   12.3456{number:02}] oops <hil:1:end=1:end> {line}\n" for n
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait less than for a real board, so that what gets lost is asked for sooner."""
-    monkeypatch.setattr(paced, "STALL", 0.2)
+    monkeypatch.setattr(flow_control, "STALL", 0.2)
     monkeypatch.setattr(serial_shell, "QUIET", 0.4)
     monkeypatch.setattr(serial_shell, "GRACE", 0.4)
     monkeypatch.setattr(serial_shell, "PATIENCE", 3.0)
@@ -65,9 +65,9 @@ def test_output_status_and_input_come_through_any_shell(kind: Sequence[str], tmp
     with logged_in(tmp_path, shell=kind) as (_, console):
         shell = SerialShell(console)
         result = shell.run("echo out; echo err >&2; exit 7")
-        assert (result.output, result.status) == (b"out\nerr\n", 7)
-        assert 0 < result.seconds < 5
-        assert shell.run("kill -9 $$").status == 137
+        assert (result.output, result.exit_status) == (b"out\nerr\n", 7)
+        assert 0 < result.duration < 5
+        assert shell.run("kill -9 $$").exit_status == 137
         assert shell.run("cat", stdin=RANDOM).output == RANDOM
         assert shell.run("cat").output == b""
 
@@ -135,7 +135,7 @@ def test_a_bad_line_changes_nothing(name: str, tmp_path: Path) -> None:
         assert Path(path).read_bytes() == RANDOM[:9000]
         assert Path(path).stat().st_mode & 0o777 == 0o600
         assert shell.get(path) == RANDOM[:9000]
-        assert shell.run("false").status == 1
+        assert shell.run("false").exit_status == 1
 
 
 @pytest.mark.parametrize("text", [b"<hil:", b":begin", b":status:", b":block:", b":end=", b"# "])
@@ -204,7 +204,7 @@ def test_a_silent_board_is_a_failure_of_the_product(tmp_path: Path) -> None:
         board.hang()
         with pytest.raises(ProductError, match="silent hang"):
             shell.run("true")
-        assert console.alarm
+        assert console.kernel_fault
         with pytest.raises(ProductError, match="silent hang"):
             shell.run("true")
 
@@ -217,7 +217,7 @@ def test_an_oops_ends_a_command_at_once(tmp_path: Path) -> None:
         with pytest.raises(ProductError, match="kernel oops, seen on the console"):
             shell.run("sleep 30")
         assert time.monotonic() - started < 2
-        report = console.alarm_report()
+        report = console.kernel_fault_report()
         assert OOPS[0] in report and OOPS[-1] in report
 
 

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 import pytest
-from localshell import LocalShell
+from local_shell import LocalShell
 
 from fixtures.lab.board import Board, OpenSSL, load_board
 from fixtures.outcome import ProductError

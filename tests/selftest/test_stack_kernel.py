@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
-from localshell import LocalShell
+from local_shell import LocalShell
 
 from fixtures.outcome import LabError, ProductError
+from fixtures.stack.batch import run_batch, split_output
 from fixtures.stack.kernel import (
     afalg_reaches_accelerators,
     best_driver,
@@ -19,7 +20,6 @@ from fixtures.stack.kernel import (
     parse_crypto,
     parse_modules,
 )
-from fixtures.stack.trip import ask, split
 
 DATA = Path(__file__).parent / "data" / "stack"
 
@@ -177,17 +177,17 @@ def test_no_build_id_in_what_is_no_elf_file() -> None:
 
 
 def test_one_trip_keeps_answers_and_statuses_apart() -> None:
-    parts = ask(
+    parts = run_batch(
         LocalShell(),
         {"whole": "echo one; echo two >&2", "none": "true", "torn": "printf x; exit 3", "absent": "no-such-program"},
     )
-    assert (parts["whole"].text, parts["whole"].status) == ("one\ntwo\n", 0)
-    assert (parts["none"].text, parts["none"].status) == ("", 0)
-    assert (parts["torn"].text, parts["torn"].status) == ("x", 3)
-    assert parts["absent"].status == 127
+    assert (parts["whole"].text, parts["whole"].exit_status) == ("one\ntwo\n", 0)
+    assert (parts["none"].text, parts["none"].exit_status) == ("", 0)
+    assert (parts["torn"].text, parts["torn"].exit_status) == ("x", 3)
+    assert parts["absent"].exit_status == 127
 
 
 def test_an_answer_that_was_cut_short_is_the_labs_fault() -> None:
     with pytest.raises(LabError, match=r"no mark of b in the .* bytes"):
-        ask(LocalShell(replace={"hil b": "true b"}), {"a": "echo 1", "b": "echo 2"})
-    assert split("\n#hil a 0\nrest") == split("\n#hil a 0\n")
+        run_batch(LocalShell(replace={"hil b": "true b"}), {"a": "echo 1", "b": "echo 2"})
+    assert split_output("\n#hil a 0\nrest") == split_output("\n#hil a 0\n")

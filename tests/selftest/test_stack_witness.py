@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from localshell import LocalShell
+from local_shell import LocalShell
 
 from fixtures.lab.board import Counter, Interrupts
 from fixtures.outcome import ProductError
-from fixtures.stack.witness import Reading, idle_rate, judge, prove, read, sum_counters, sum_interrupts
+from fixtures.stack.witness import Reading, evaluate, idle_rate, prove, read, sum_counters, sum_interrupts
 
 DATA = Path(__file__).parent / "data" / "stack"
 
@@ -118,16 +118,16 @@ def test_idle_movement_is_subtracted(counter: Counter) -> None:
 
 def test_the_arithmetic() -> None:
     witness = Counter(kind="counter", name="jobs", path="/x", per_operation=0.5)
-    proof = judge(witness, 100, 5.0, Reading(1010, 12.0), Reading(1080, 16.0))
+    proof = evaluate(witness, 100, 5.0, Reading(1010, 12.0), Reading(1080, 16.0))
     assert (proof.idle, proof.seconds, proof.moved, proof.needed, proof.proven) == (5.0, 4.0, 50.0, 50.0, True)
-    assert not judge(witness, 101, 5.0, Reading(1010, 12.0), Reading(1080, 16.0)).proven
+    assert not evaluate(witness, 101, 5.0, Reading(1010, 12.0), Reading(1080, 16.0)).proven
 
 
 @pytest.mark.parametrize("after", [Reading(5, 3.0), Reading(20, 1.0)])
 def test_a_counter_or_a_clock_that_goes_backwards_is_refused(after: Reading) -> None:
     witness = Counter(kind="counter", name="jobs", path="/x", per_operation=0.5)
     with pytest.raises(ProductError, match="jobs went backwards"):
-        judge(witness, 1, 0.0, Reading(10, 2.0), after)
+        evaluate(witness, 1, 0.0, Reading(10, 2.0), after)
 
 
 def test_no_operations_prove_nothing(counter: Counter) -> None:

@@ -9,7 +9,7 @@ from debian_programs import unpacked
 from symbols_build import build, calls, defines, nodes
 
 from fixtures.outcome import UsageError
-from fixtures.stack.symbols import renames
+from fixtures.stack.symbols import openssl3_renames
 from fixtures.stack.symbols.libraries import Libc, read_cache
 from fixtures.stack.symbols.resolve import Problem, Resolution, resolve
 
@@ -310,5 +310,5 @@ def test_the_renames_are_those_of_openssls_headers() -> None:
     renamed = {old: new for old, new in header_lines() if "_get" in new or "_is_" in new}
     if not renamed:
         pytest.skip("this host's OpenSSL headers are not those of release 3")
-    assert renamed.items() <= renames.RENAMED.items()
-    assert len(renames.RENAMED) - len(renamed) < 3
+    assert renamed.items() <= openssl3_renames.RENAMED.items()
+    assert len(openssl3_renames.RENAMED) - len(renamed) < 3

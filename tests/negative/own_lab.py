@@ -1,0 +1,88 @@
+"""A lab with one unit: the virtual machine on a bench, behind a lab file and a board file as any real board is."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from gate_run import UNIT, Gate, Run
+
+from fixtures.virt.build import Built
+from fixtures.virt.qemu import SERVER, Machine, machine
+
+During = tuple[str, Callable[["OwnLab", Gate], None]]
+
+
+class OwnLab:
+    """What the lab file says, to be changed, and the machine behind it."""
+
+    def __init__(self, folder: Path, built: Built, made: Machine) -> None:
+        """Write down what is true of the machine."""
+        self.folder, self.built, self.made = folder, built, made
+        self.tftp, self.image = folder / "tftp", folder / "release"
+        (folder / "bench.yaml").write_text("extends: virt\nmade_by: null\nbootloader: {timeout: 10}\n")
+        self.restore()
+
+    def restore(self) -> None:
+        """Have the image and the lab file's unit as they are when all is well."""
+        shutil.rmtree(self.image, ignore_errors=True)
+        self.image.mkdir()
+        (self.image / "kernel").symlink_to(self.built.kernel)
+        (self.image / "initrd").symlink_to(self.built.initrd)
+        self.unit: dict[str, Any] = {
+            "name": UNIT.rpartition("/")[2],  # the lease is on this name, whoever else runs these tests
+            "board": "bench",
+            "console": {"url": f"socket://127.0.0.1:{self.made.console_port}"},
+            "power": {"kind": "qmp", "path": str(self.made.qmp)},
+            "network": {
+                "address": "127.0.0.1",
+                "port": self.made.ssh_port,
+                "key_file": str(self.built.folder / "user_key"),
+                "host_key": (self.built.folder / "host_key.pub").read_text().strip(),
+            },
+            "tftp": {"server": SERVER, "folder": str(self.tftp)},
+        }
+
+    def write(self) -> Path:
+        """Write the lab file."""
+        path = self.folder / "lab.yaml"
+        path.write_text(json.dumps({"units": [self.unit]}))  # JSON is YAML
+        return path
+
+    def ask(self, *arguments: str, during: During | None = None, **environment: str) -> Run:
+        """Run the gate against the unit; once it has printed a text, do something."""
+        options: list[str | Path] = ["--board", self.folder / "bench.yaml", "--lab", self.write()]
+        if "power" in self.unit:
+            options += ["--image", self.image]
+        place = self.folder / "place"
+        place.mkdir(exist_ok=True)
+        with Gate(place, *options, *arguments, environment=environment) as gate:
+            if during:
+                text, do = during
+                gate.await_text(text)
+                do(self, gate)
+            return gate.end()
+
+    def another_key(self) -> tuple[Path, str]:
+        """The file of a private key that nobody knows, and its public half."""
+        key = Ed25519PrivateKey.generate()
+        path = self.folder / "another_key"
+        path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+        path.chmod(0o600)
+        return path, key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+@contextmanager
+def own_lab(built: Built) -> Iterator[OwnLab]:
+    """A machine, switched off, and a lab file that says where it is."""
+    with tempfile.TemporaryDirectory(prefix="hil-bench-") as name:
+        folder = Path(name)
+        (folder / "tftp").mkdir()
+        with machine(folder, folder / "tftp") as made:
+            yield OwnLab(folder, built, made)
+        shutil.rmtree(folder / "place", ignore_errors=True)

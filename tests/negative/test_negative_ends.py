@@ -1,0 +1,72 @@
+"""A run that is ended in the middle, or starts while another has the unit: is nothing lost, and nothing left behind?"""
+
+import os
+import signal
+
+import pytest
+from gate_run import RUNS, UNIT, Gate, await_exit, clean
+
+from fixtures.record.record import read
+
+BOOTING = f"switching on {UNIT}"
+
+
+def test_a_second_run_is_told_who_holds_the_unit_and_does_not_disturb() -> None:
+    with clean() as place, Gate(place, "--board", UNIT) as first:
+        first.await_text(BOOTING)
+        with Gate(place, "--board", UNIT, "tests/test_boot.py") as second:
+            refused = second.end()
+        first.signal(signal.SIGINT)  # it still runs: a whole gate takes longer than a refusal
+        held = first.end()
+    assert refused.status == 9, refused.text
+    ((_, reason),) = refused.tests("error").items()
+    assert reason.startswith(f"unit {UNIT} is held by ") and f", process {first.pid}, since 20" in reason, reason
+    assert not refused.tests("failed") and not refused.tests("passed")
+    assert held.status == 2 and not held.tests("failed") and not held.tests("error"), held.text
+
+
+@pytest.mark.parametrize("moment", ["switching on", "tftpboot ", "Linux version "])
+def test_ctrl_c_while_it_boots_ends_it_in_order(moment: str) -> None:
+    with clean() as place, Gate(place, "--board", UNIT) as gate:
+        gate.await_text(BOOTING)
+        if moment not in BOOTING:
+            gate.await_console(moment)
+        gate.signal(signal.SIGINT)
+        run = gate.end()
+    assert run.status == 2, run.text
+    assert (run.verdict["outcome"], run.verdict["exit_status"]) == ("unfinished", 2)
+    assert run.verdict["why"] == ["interrupted by Ctrl-C; what it had found until then is shown"]
+    assert "- interrupted by Ctrl-C" in run.text and run.text.rstrip().endswith("unfinished, exit status 2"), run.text
+    assert [line["unit"] for line in run.of("run")] == [None, UNIT]
+
+
+def test_kill_9_while_it_boots_takes_qemu_along_and_the_next_run_cleans_up() -> None:
+    with clean() as place:
+        with Gate(place, "--board", UNIT) as gate:
+            gate.await_text(BOOTING)
+            qemu = gate.qemu()
+            os.kill(gate.pid, signal.SIGKILL)
+            assert gate.end().status == -signal.SIGKILL
+        await_exit(qemu)
+        assert [line["unit"] for line in read(RUNS / "latest") if line["kind"] == "run"] == [None, UNIT]
+        with Gate(place, "--board", UNIT, "tests/test_boot.py") as gate:
+            assert gate.end().status == 0
+
+
+def test_qemu_killed_among_the_vectors_is_an_error_of_the_lab_and_what_was_found_is_kept() -> None:
+    with clean() as place, Gate(place, "--board", UNIT, "-v", "tests/test_aes.py", "tests/test_throughput.py") as gate:
+        gate.await_text("ECB-VarKey-encrypt] PASSED")
+        os.kill(gate.qemu(), signal.SIGKILL)
+        run = gate.end()
+    assert run.status == 9, run.text
+    (test, reason), (_, then) = run.tests("error").items()
+    assert test.startswith("test_aes.py::test_known_answers[") and " was lost while running: " in reason, reason
+    assert f"{UNIT} was set aside: " in then and "no other unit of its type is left" in then, then
+    ((unasked,),) = [[record["total"] for record in run.of("unasked")]]
+    assert f"not asked {unasked}, in " in run.text and unasked == 395 - len(run.tests("passed")) - 2, run.text
+    passed = run.tests("passed")
+    assert not run.tests("failed") and "test_aes.py::test_known_answers[openssl-AES-128-ECB-VarKey-encrypt]" in passed
+    assert {f"test_aes.py::test_known_answers[{line['layer']}-{line['group']}]" for line in run.of("vectors")} == set(
+        passed
+    )
+    assert run.verdict["outcome"] == "lab" and len(run.verdict["why"]) == 2, run.verdict

@@ -1,0 +1,155 @@
+"""Does the gate turn red where something is bad on purpose, for the right reason, and nowhere else?"""
+
+from pathlib import Path
+
+import pytest
+from gate_run import ROOT, UNIT, ask
+from one_flipped_bit import GROUP, INDEX, flipped
+
+from fixtures.lab.board import load_board
+from fixtures.vectors import sources
+from fixtures.virt.faults import FAULTS
+
+BOARD = load_board("virt", ROOT / "boards")
+PROMISED = [name for name, algorithm in BOARD.algorithms.items() if algorithm.driver]
+
+
+def _not_proven(*layers: str) -> set[str]:
+    test = "test_offload.py::test_the_accelerator_did_the_work"
+    return {f"{test}[{layer}-{name}]" for layer in layers for name in PROMISED}
+
+
+def test_right_answers_out_of_software_are_not_proven_to_be_offloaded() -> None:
+    """The whole gate: the fault shows where an application's offload is asked for, and nowhere else."""
+    run = ask("--board", UNIT, "--fault", "engine/offers-nothing")
+    assert run.status == 1, run.text
+    failed = run.tests("failed")
+    assert set(failed) == _not_proven("engine") and not run.tests("error") and len(run.tests("passed")) > 200, run.text
+    for name in PROMISED:
+        reason = failed[f"test_offload.py::test_the_accelerator_did_the_work[engine-{name}]"]
+        assert reason.startswith(
+            f"offload of {name} at layer engine is not proven, to encrypt: virtio-crypto interrupts "
+        )
+    vectors = run.of("vectors")
+    assert {line["layer"] for line in vectors} == set(BOARD.layers) and not any(line["failed"] for line in vectors)
+    assert {
+        line["algorithm"]: line["proven"] for line in run.of("witness") if line["layer"] == "engine"
+    } == dict.fromkeys(PROMISED, False)
+    assert (run.verdict["outcome"], run.verdict["exit_status"]) == ("bad", 1)
+
+
+def test_one_flipped_bit_in_an_expected_answer_is_shown_in_full() -> None:
+    run = ask(
+        "--board", UNIT, "-p", "one_flipped_bit", "tests/test_aes.py", "-k", "AES-128-CBC",
+        environment={"PYTHONPATH": str(Path(__file__).parent)},
+    )  # fmt: skip
+    assert run.status == 1, run.text
+    group = next(group for group in sources.aes().groups if group.id == GROUP)
+    vector, source = group.vectors[INDEX], f"{group.source}:{group.vectors[INDEX].line}"
+    failed = run.tests("failed")
+    assert set(failed) == {f"test_aes.py::test_known_answers[{layer}-{GROUP}]" for layer in BOARD.layers}
+    for layer in BOARD.layers:
+        first, *rest = failed[f"test_aes.py::test_known_answers[{layer}-{GROUP}]"].splitlines()
+        assert first.startswith(f"1 of {len(group.vectors)} answers wrong: {GROUP} at layer {layer}, served by ")
+        assert rest == [
+            f"{vector.label}, {source}",
+            f"  key      {vector.key.hex()}",
+            f"  iv       {vector.iv.hex()}",
+            f"  input    {vector.input.hex()}",
+            f"  expected {flipped(vector.output).hex()}",
+            f"  found    {vector.output.hex()}",
+        ]
+    assert [line["failed"] for line in run.of("vectors") if line["group"] == GROUP] == [1] * len(BOARD.layers)
+    assert sum(line["failed"] for line in run.of("vectors")) == len(BOARD.layers)
+
+
+def test_an_engine_with_an_unresolved_import_is_told_with_the_symbol() -> None:
+    files = [f"tests/test_{question}.py" for question in ("stack", "symbols", "offload")]
+    run = ask("--board", UNIT, "--fault", "engine/import-missing", *files)
+    assert run.status == 1, run.text
+    failed = run.tests("failed")
+    symbols = ("test_every_symbol_of_the_engine_resolves", "test_the_engine_loads_with_immediate_binding")
+    assert set(failed) == (
+        {f"test_symbols.py::{test}" for test in (*symbols, "test_openssl_starts_without_complaint")}
+        | {"test_stack.py::test_the_engine_is_listed"}
+        | {f"test_stack.py::test_the_engine_can_serve[{name}]" for name in BOARD.algorithms}
+        | {f"test_stack.py::test_the_promised_driver_serves[{name}]" for name in PROMISED}
+        | _not_proven("engine", "engine-explicit")
+    ), run.text
+    for test in symbols:
+        assert "ERR_set_debuX" in failed[f"test_symbols.py::{test}"].splitlines()[0]
+    assert "ERR_set_debuX" in run.verdict["why"][0], "the verdict begins with something else"
+
+
+def test_a_module_that_is_not_in_the_image_is_missed() -> None:
+    """The whole gate is asked for, and ends where nothing more can be asked."""
+    run = ask("--board", UNIT, "--fault", "cryptodev/absent")
+    assert run.status == 1, run.text
+    ((test, reason),) = run.tests("failed").items()
+    assert test == "test_stack.py::test_cryptodev_is_loaded"
+    assert (
+        reason.startswith("modprobe cryptodev failed with exit status 1: ") and "cryptodev.ko" in reason.splitlines()[0]
+    )
+    assert {name.partition("::")[0] for name in run.tests("passed")} == {"test_boot.py"} and not run.tests("error")
+    assert "nothing more can be asked of this board" in run.text
+
+
+@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.healthy])
+def test_unusual_board_that_is_healthy_is_good(name: str) -> None:
+    """Served by the promised driver at the layers that name it, whatever else that driver allocates."""
+    files = [f"tests/test_{question}.py" for question in ("stack", "aes", "offload")]
+    run = ask("--board", UNIT, "--fault", name, *files, "-k", "not (VarKey or VarTxt)")
+    assert run.status == 0, run.text
+    served = {
+        (line["layer"], line["algorithm"]): line["driver"]
+        for kind in ("vectors", "witness")
+        for line in run.of(kind)
+        if line["layer"] in ("cryptodev", "afalg") and line["algorithm"] in PROMISED
+    }
+    assert served == {
+        (layer, algorithm): BOARD.algorithms[algorithm].driver
+        for layer in ("cryptodev", "afalg")
+        for algorithm in PROMISED
+    }
+
+
+def test_of_several_drivers_in_use_the_promised_one_is_named(tmp_path: Path) -> None:
+    """Here that is the software which the accelerator's driver allocates; without a promise, the highest priority."""
+    board = tmp_path / "fallback.yaml"
+    board.write_text(
+        "extends: virt\nlayers: [openssl, afalg]\nalgorithms:\n"
+        "  AES-128-CBC: {kernel: cbc(aes), driver: cbc(aes-generic)}\n"
+        "  AES-192-CBC: {kernel: cbc(aes), driver: null}\n"
+    )
+    files = ("tests/test_aes.py", "-k", "afalg and (128-CBC or 192-CBC) and MMT")
+    run = ask("--board", board, "--fault", "driver/software-fallback", *files, unit="fallback/0")
+    assert run.status == 0, run.text
+    assert {line["algorithm"]: line["driver"] for line in run.of("vectors")} == {
+        "AES-128-CBC": "cbc(aes-generic)",
+        "AES-192-CBC": "virtio_crypto_aes_cbc",
+    }
+
+
+def test_throughput_out_of_its_bounds_is_refused(tmp_path: Path) -> None:
+    """A floor above and a ceiling below what any machine shows, and bounds that hold, on one boot."""
+    bounds = {
+        "aes-128-cbc": "{floor: 1.0e+12, ceiling: 1.0e+13}",
+        "aes-192-cbc": "{floor: 1, ceiling: 1000}",
+        "aes-256-cbc": "{floor: 1, ceiling: 1.0e+13}",
+    }
+    board = tmp_path / "bounded.yaml"
+    board.write_text(
+        "extends: virt\nthroughput:\n"
+        + "".join(
+            f"  - {{algorithm: {name}, processes: 1, calibrated: by this test, bounds: {{16384: {pair}}}}}\n"
+            for name, pair in bounds.items()
+        )
+    )
+    run = ask("--board", board, "tests/test_throughput.py", unit="bounded/0")
+    assert run.status == 1, run.text
+    test = "test_throughput.py::test_throughput_is_within_its_bounds"
+    failed = run.tests("failed")
+    assert set(failed) == {f"{test}[aes-128-cbc-1]", f"{test}[aes-192-cbc-1]"}, run.text
+    assert " is below the floor of 1000000 MB/s: aes-128-cbc at layer engine" in failed[f"{test}[aes-128-cbc-1]"]
+    assert " is above the ceiling of 0.001 MB/s: aes-192-cbc at layer engine" in failed[f"{test}[aes-192-cbc-1]"]
+    assert [name for name in run.tests("passed") if name.startswith(test)] == [f"{test}[aes-256-cbc-1]"]

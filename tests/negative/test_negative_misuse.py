@@ -1,0 +1,162 @@
+"""Is every mistake of the user's, and all that the host lacks, told in one clear message with the right exit status?"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from gate_run import ROOT, RUNS, UNIT, Run, ask
+
+from fixtures.virt import host
+from fixtures.virt.build import build
+
+USER = ("unshare", "--user")
+"""A user who is not root and whom sudo serves nothing, but who may read and write what ours may."""
+NETWORK = ("unshare", "--user", "--map-root-user", "--net")
+"""A network of one's own."""
+
+FILES = {
+    "typo.yaml": "extends: virt\nopenssl:\n  enginee: devcrypto\n",
+    "real.yaml": "extends: virt\nmade_by: null\n",
+    "kernel": "a kernel",
+    "initrd": "a RAM disk",
+    "lab.yaml": """\
+units:
+  - name: bench
+    board: real
+    console: {url: /dev/null}
+    power: {kind: command, on: "true", off: "true"}
+    network:
+      address: 192.0.2.1
+      key_file: FOLDER/key
+      host_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFUA5aEKapuUBoDzhQPssf582jvNNFzFoIijDy1STSP5
+""",
+}
+
+MISTAKES = {
+    "unknown board": ("--board vitr", r'no board "vitr" in boards; there are: .*\bvirt\b.*; did you mean virt\?'),
+    "unknown unit": ("--board virt/7", r"--board virt/7: no such unit; there are: virt/0, virt/1, virt/2, virt/3, .*"),
+    "board file that is not there": (
+        "--board {}/none.yaml",
+        r"\S+/none\.yaml: no such board file; there are: lab, real, typo",
+    ),
+    "board file with a wrong key": (
+        "--board {}/typo.yaml",
+        r"\S+/typo\.yaml:3: openssl\.enginee: unknown key; known here: engine, settings",
+    ),
+    "missing .ko": (
+        "--board virt --cryptodev {}/none.ko",
+        r"--cryptodev \S+/none\.ko: no such file, and no folder with a Makefile; expected a kernel module .*",
+    ),
+    "unknown fault": ("--board virt --fault engine/bored", r"--fault engine/bored: no such fault; there are:"),
+    "a fault in a real board": (
+        "--board {0}/real.yaml --lab {0}/lab.yaml --image {0} --fault engine/offers-nothing",
+        r"--fault is for virtual boards: give --board virt with it",
+    ),
+    "real board without a lab file": (
+        "--board {}/real.yaml",
+        r"no lab file lab\.yaml, which says where the units of real are\. Write it, .*",
+    ),
+    "real board without an image": (
+        "--board {0}/real.yaml --lab {0}/lab.yaml",
+        r"board real boots an image: name its folder with --image DIR",
+    ),
+    "image that is not there": ("--board virt --image {}/none", r"--image \S+/none: no such folder; expected .*"),
+    "a way to boot that is not there": (
+        "--board virt --boot nro",
+        r"--boot nro: board virt has no such way; there are: tftp, nor, disk, disk-linux; did you mean nor\?",
+    ),
+    "an image without the file that a memory takes": (
+        "--board virt --boot nor --image {}",
+        r"--boot nor of board virt writes the file 'firmware' of the image, and the image has only .*",
+    ),
+    "a way to boot, and no image": (
+        "--board {0}/real.yaml --lab {0}/lab.yaml --boot nor",
+        r"board real boots an image: name its folder with --image DIR|--boot nor: .*",
+    ),
+    "one board twice": ("--board virt --board virt -n 2", r"--board virt is given twice; .*"),
+    "two boards, one worker": ("--board virt/0 --board virt/1", r"give -n with 2 boards; .*: -n 2"),
+    "too many workers": ("--board virt/0 -n 2", r"-n 2: 2 workers for virt/0, and there is no more than 1 unit of it"),
+    "a question without a board": ("tests/test_boot.py", r"test_boot\.py asks a board: add --board NAME .*"),
+}
+"""Each is refused at once, exit status 4: (arguments, the first line of the message). {} is a folder with FILES."""
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A folder with FILES, and a key for the lab file."""
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text.replace("FOLDER", str(tmp_path)))
+    key = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    (tmp_path / "key").touch(mode=0o600)
+    (tmp_path / "key").write_bytes(key)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_refused_before_anything_is_switched_on(arguments: str, message: str, files: Path) -> None:
+    runs = sorted(RUNS.glob("*"))
+    run = ask(*(word.format(files) for word in arguments.split()))
+    assert run.status == 4, run.text
+    told = [line for line in run.text.splitlines() if line.startswith("ERROR: ")]
+    assert len(told) == 1 and re.fullmatch(f"ERROR: {message}", told[0]), run.text
+    assert "switching on" not in run.text and sorted(RUNS.glob("*")) == runs
+
+
+def refused_by_the_lab(run: Run, message: str) -> None:
+    """Exit status 9, one error at the first test, nothing failed, nothing passed."""
+    assert run.status == 9, run.text
+    ((test, reason),) = run.tests("error").items()
+    assert test.startswith("test_boot.py::") and re.match(message, reason, re.DOTALL), run.text
+    assert not run.tests("failed") and not run.tests("passed")
+    assert run.verdict["outcome"] == "lab" and len(run.verdict["why"]) == 1
+    assert run.text.count("ERROR at setup") == 1
+
+
+def needs(*command: str) -> None:
+    """Skip the test where this host does not let us do that."""
+    tried = subprocess.run([*command, "true"], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"this host does not let us: {' '.join(command)}: {tried.stderr.strip()}")
+
+
+def programs_without(name: str, folder: Path) -> str:
+    """A PATH that has every program of ours but one."""
+    for place in reversed(os.environ["PATH"].split(":")):
+        for program in Path(place).glob("*"):
+            link = folder / program.name
+            if program.name != name:
+                link.unlink(missing_ok=True)
+                link.symlink_to(program)
+    return str(folder)
+
+
+@pytest.mark.parametrize("lacking", ["qemu-system-aarch64", "cpio"])
+def test_a_program_that_the_host_lacks_is_told_with_the_command_that_installs_it(lacking: str, tmp_path: Path) -> None:
+    needs(*USER)
+    run = ask("--board", UNIT, before=USER, environment={"PATH": programs_without(lacking, tmp_path)})
+    package = {"qemu-system-aarch64": "qemu-system-arm"}.get(lacking, lacking)
+    command = f"sudo apt-get install --yes --no-install-recommends {package}"
+    refused_by_the_lab(run, f"the virtual board needs packages that this host lacks; run: {re.escape(command)}$")
+
+
+def test_a_host_without_apt_is_told_which_packages_it_lacks(tmp_path: Path) -> None:
+    run = ask("--board", UNIT, environment={"PATH": str(tmp_path)})
+    refused_by_the_lab(run, r"the virtual board needs .* no apt-get .* packages qemu-system-arm .*\bmake\b")
+
+
+@pytest.mark.parametrize(
+    ("free", "said"),
+    [(0, "Failed to find an available port"), (1, "Could not set up host forwarding rule")],
+    ids=["none for the console", "none for SSH"],
+)
+def test_no_free_port_is_told_in_the_words_of_qemu(free: int, said: str) -> None:
+    needs(*NETWORK)
+    host.prepare(lambda _: None)
+    build(None, None, lambda _: None)  # from that network nothing can be fetched
+    few_ports = (*NETWORK, sys.executable, ROOT / "tests/negative/few_ports.py", str(free))
+    refused_by_the_lab(ask("--board", UNIT, before=few_ports), f"QEMU does not start: .*; it said: .*{said}")

@@ -1,0 +1,78 @@
+"""U-Boot fetches an image from the TFTP server that the suite runs; and from one that ends in the middle of a file.
+
+The virtual machine's own network takes what goes to port 69 of 10.0.2.2 for itself, so the server is at another address
+of this host.
+"""
+
+import json
+import socket
+import threading
+from io import BufferedReader, FileIO
+from pathlib import Path
+
+import pytest
+from gate_run import ROOT
+from own_lab import own_lab
+from tftpy import TftpServer
+
+from fixtures.lab.board import load_board
+from fixtures.virt.build import build
+
+ASK = "tests/test_boot.py"
+
+
+def address() -> str:
+    """An address of this host, not of its loopback; the test is skipped where there is none, or no right to port 69."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
+        try:
+            found.connect(("192.0.2.77", 9))  # sends nothing
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+                server.bind((found.getsockname()[0], 69))
+        except OSError as error:
+            pytest.skip(f"no TFTP server can listen at an address of this host: {error}")
+        return str(found.getsockname()[0])
+
+
+def test_u_boot_fetches_from_the_server_that_the_suite_runs() -> None:
+    with own_lab(build(None, None, print)) as lab:
+        lab.unit["tftp"] = {"server": address()}
+        run = lab.ask(ASK)
+        assert run.status == 0, run.text
+        assert not list((lab.folder / "place").glob("hil-tftp-*"))
+
+
+class HalfOfIt(BufferedReader):
+    """A file that a server reads to its middle, and then waits for the rest."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it."""
+        super().__init__(FileIO(path))
+        self.middle, self.rest = path.stat().st_size // 2, threading.Event()
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read as files are read."""
+        if self.tell() > self.middle:
+            self.rest.wait(120)
+        return super().read(size)
+
+
+def test_a_server_that_ends_in_the_middle_of_a_file_is_the_lab() -> None:
+    at = address()
+    with own_lab(build(None, None, print)) as lab:
+        lab.unit["tftp"]["server"] = at
+        lines = load_board("virt", ROOT / "boards").boot["tftp"]
+        impatient = ["setenv tftptimeout 1000; setenv tftptimeoutcountmax 1", *lines]
+        board = {"extends": "virt", "made_by": None, "boot": {"tftp": impatient}}
+        (lab.folder / "bench.yaml").write_text(json.dumps(board))
+        half = HalfOfIt(lab.built.kernel)
+        server = TftpServer(str(lab.image), lambda _name, **_who: half)  # no file there has the name that is asked for
+        thread = threading.Thread(target=server.listen, args=(at, 69, 1), daemon=True)
+        thread.start()
+        assert server.is_running.wait(10)
+        run = lab.ask(ASK)
+        assert half.tell() > half.middle
+        server.stop(now=True)
+        half.rest.set()
+        thread.join(10)
+    assert run.status == 9, run.text
+    assert "U-Boot says status 1 to 'tftpboot " in run.text and "Retry count exceeded" in run.text, run.text

@@ -1,0 +1,76 @@
+"""A shell on this very machine: what stands in for a board where a self-test needs real commands and no board."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from fixtures.link.shell import CommandResult
+from fixtures.outcome import ProductError
+
+
+class LocalShell:
+    """A real Shell: `sh -c` in a process group of its own, both output streams in one pipe.
+
+    :param replace: texts to replace in a command before it runs: "/proc/crypto" -> a file with another board's text.
+    :param environment: variables to add; PATH with a folder of stand-in programs in front, say.
+    :param shell: the shell's own command line, up to and without `-c`.
+    """
+
+    def __init__(
+        self,
+        *,
+        replace: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        shell: Sequence[str] = ("sh",),
+    ) -> None:
+        """See the class."""
+        self._replace = dict(replace or {})
+        self._environment = {**os.environ, **(environment or {})}
+        self._shell = tuple(shell)
+        self.commands: list[str] = []
+        """What was run, in order: a test of how many trips something takes counts these."""
+
+    def run(self, command: str, *, stdin: bytes = b"", timeout: float = 30.0) -> CommandResult:
+        """As Shell.run. A command that does not end in time is killed with all it started."""
+        self.commands.append(command)
+        for old, new in self._replace.items():
+            command = command.replace(old, new)
+        started = time.monotonic()
+        with subprocess.Popen(
+            [*self._shell, "-c", command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=self._environment,
+            start_new_session=True,
+        ) as process:
+            try:
+                output, _ = process.communicate(stdin, timeout)
+            except subprocess.TimeoutExpired:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                output, _ = process.communicate()
+                raise ProductError(
+                    f"did not end within {timeout:g} s: {command}\n{output.decode(errors='replace')}"
+                ) from None
+        status = process.returncode if process.returncode >= 0 else 128 - process.returncode
+        return CommandResult(command, output, status, time.monotonic() - started)
+
+    def put(self, data: bytes, path: str, *, mode: int = 0o644) -> None:
+        """As Shell.put."""
+        try:
+            Path(path).write_bytes(data)
+            Path(path).chmod(mode)
+        except OSError as problem:
+            raise ProductError(f"cannot write {path}: {problem}") from None
+
+    def get(self, path: str) -> bytes:
+        """As Shell.get."""
+        try:
+            return Path(path).read_bytes()
+        except OSError as problem:
+            raise ProductError(f"cannot read {path}: {problem}") from None

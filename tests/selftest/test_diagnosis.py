@@ -1,0 +1,317 @@
+"""Is the right layer blamed for what was found, and none where it cannot be told?"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.diagnosis import diagnose
+from fixtures.record.record import Record
+from fixtures.record.summary import summarise
+from fixtures.record.terminal import render
+from fixtures.record.verdict import decide
+
+PROMISED, SOFT = "virtio_crypto_aes_cbc", "ctr(aes-generic)"
+LAYERS = ("openssl", "engine", "engine-explicit", "cryptodev", "afalg")
+CANDIDATES = [f"{PROMISED} 150 passed", "cbc(aes-generic) 100 passed"]
+
+
+def answers(algorithm: str, *wrong: str, layers: tuple[str, ...] = LAYERS, **drivers: str) -> list[Record]:
+    """Vectors of an algorithm at every layer, wrong ones at those named."""
+    usual = SOFT if algorithm == "AES-128-CTR" else PROMISED
+    return [
+        {
+            "kind": "vectors", "layer": layer, "algorithm": algorithm, "group": "g", "total": 8,
+            "failed": 3 if layer in wrong else 0, "seconds": 0.1,
+            "driver": drivers.get(layer, usual if layer in ("cryptodev", "afalg") else "engine devcrypto"),
+        }
+        for layer in layers
+    ]  # fmt: skip
+
+
+def proofs(*unproven: str, layers: tuple[str, ...] = LAYERS[1:], **drivers: str) -> list[Record]:
+    """A witness of AES-128-CBC at every layer, which kept still at those named."""
+    return [
+        {
+            "kind": "witness", "layer": layer, "algorithm": "AES-128-CBC", "proven": layer not in unproven,
+            "driver": drivers.get(layer, PROMISED if layer in ("cryptodev", "afalg") else "engine devcrypto"),
+        }
+        for layer in layers
+    ]  # fmt: skip
+
+
+def promise(candidates: list[str] = CANDIDATES, **more: Any) -> Record:
+    """What the board file promises of AES-128-CBC, and what the kernel has."""
+    return {
+        "kind": "algorithm", "algorithm": "AES-128-CBC", "kernel": "cbc(aes)", "driver": PROMISED, "promised": True,
+        "promise": PROMISED, "candidates": candidates, **more,
+    }  # fmt: skip
+
+
+def row(*, driver: bool, passed: bool = False, seen: str = "crypt=0") -> Record:
+    """A question about cryptodev's interface."""
+    return {
+        "kind": "interface", "layer": "cryptodev", "row": "crypt-1MiB", "caller": "native", "passed": passed,
+        "seen": seen, "expected": {}, "driver": driver,
+    }  # fmt: skip
+
+
+def failed(reason: str = "wrong") -> Record:
+    """A test that failed."""
+    return {"kind": "test", "nodeid": "t.py::t", "outcome": "failed", "seconds": 0.1, "reason": reason}
+
+
+CBC, CTR = "AES-128-CBC", "AES-128-CTR"
+NONE = LAYERS[1:]
+CASES: dict[str, tuple[list[Record], str | None, str]] = {
+    "wrong below both ways in, right with another driver": (
+        [*answers(CBC, *LAYERS[1:]), *answers(CTR)], "driver", "certain"),
+    "right in one go, wrong in other ways at the engine": (
+        [*answers(CBC), *answers(CBC, "engine", "engine-explicit"), *answers(CTR)], "engine", "likely"),
+    "right in one go, wrong in other ways from cryptodev up": (
+        [*answers(CBC), *answers(CBC, *LAYERS[1:4]), *answers(CBC)], "cryptodev", "certain"),
+    "wrong below both ways in, nothing to compare": (answers(CBC, *LAYERS[1:]), "driver", "likely"),
+    "wrong from cryptodev up, right beside it": (answers(CBC, *LAYERS[1:4]), "cryptodev", "certain"),
+    "wrong at cryptodev, right with another driver": (
+        answers(CBC, "cryptodev", afalg="cbc-aes-ce"), None, "unknown"),
+    "wrong at cryptodev with the accelerator, right there with software": (
+        [*answers(CBC, *LAYERS[1:4]), promise(), *answers(CTR)], None, "unknown"),
+    "wrong at cryptodev with the accelerator, and no software to compare": (
+        [*answers(CBC, *LAYERS[1:4]), promise()], "cryptodev", "likely"),
+    "wrong at cryptodev with the accelerator and with software": (
+        [*answers(CBC, *LAYERS[1:4]), promise(), *answers(CTR, *LAYERS[1:4])], "cryptodev", "certain"),
+    "wrong at cryptodev, AF_ALG not asked": (answers(CBC, "cryptodev", layers=LAYERS[:4]), None, "unknown"),
+    "wrong at cryptodev, and for another algorithm right there by luck": (
+        [*answers(CTR, *LAYERS[1:4]), *answers(CBC, "engine")], "cryptodev", "certain"),
+    "wrong at the engine alone": (answers(CBC, "engine", "engine-explicit"), "engine", "likely"),
+    "wrong at the engine, nothing below was asked": (answers(CBC, "engine", layers=LAYERS[:2]), None, "unknown"),
+    "AF_ALG alone does not answer": (answers(CBC, "afalg", afalg="nobody"), "kernel", "likely"),
+    "wrong everywhere, software too": (answers(CBC, *LAYERS), None, "unknown"),
+    "wrong in OpenSSL's software alone": (answers(CBC, "openssl"), "openssl", "likely"),
+    "the default configuration alone does not offload": (proofs("engine"), "engine", "likely"),
+    "no engine offloads, cryptodev does": (proofs("engine", "engine-explicit"), "engine", "likely"),
+    "offload at cryptodev, not through AF_ALG": (proofs("afalg"), "kernel", "likely"),
+    "another driver has the higher priority": (
+        [*proofs(*NONE, cryptodev="cbc-aes-ce"), promise([*CANDIDATES, "cbc-aes-ce 300 passed"])], "kernel", "certain"),
+    "the promised driver is not there": (
+        [*proofs(*NONE, cryptodev="cbc(aes-generic)"), promise(CANDIDATES[1:])], "driver", "certain"),
+    "the promised driver failed its self-test": (
+        [*proofs(*NONE, cryptodev="cbc(aes-generic)"), promise([f"{PROMISED} 150 unknown"])], "driver", "certain"),
+    "the promised driver serves and nothing moves": ([*proofs(*NONE), promise()], "driver", "likely"),
+    "no offload, and /proc/crypto was not read": (proofs(*NONE, cryptodev="cbc-aes-ce"), None, "unknown"),
+    "the engine does not offer what cryptodev does": (
+        [*answers(CBC), promise(offered=False)], "engine", "certain"),
+    "two layers by themselves": ([*answers(CBC, "engine"), *proofs("afalg")], None, "unknown"),
+    "nothing was asked layer by layer": ([], None, "unknown"),
+    "cryptodev answers wrongly by itself": ([*answers(CBC), row(driver=False)], "cryptodev", "certain"),
+    "cryptodev answers wrongly, and so does the engine": (
+        [*answers(CBC, "engine"), row(driver=False)], "cryptodev", "likely"),
+    "a row at which a driver has a part, vectors are right": (
+        [*answers(CBC), row(driver=True)], "cryptodev", "likely"),
+    "a row at which a driver has a part, no vectors": ([row(driver=True)], "cryptodev", "likely"),
+    "a row at which a driver has a part, its vectors are wrong too": (
+        [*answers(CBC, *LAYERS[1:]), *answers(CTR), row(driver=True)], "driver", "certain"),
+    "a row at which a driver has a part, and a wrong answer above now and then": (
+        [*answers(CBC), *answers(CTR, "engine"), row(driver=True)], "engine", "likely"),
+    "what a row needs is not there": ([row(driver=True, seen="lacks=21/0:ENOENT")], None, "unknown"),
+    "the rows are right": ([*answers(CBC, "engine"), row(driver=False, passed=True)], "engine", "likely"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_layer_to_blame(case: str) -> None:
+    records, layer, confidence = CASES[case]
+    blame = diagnose([*records, failed()])
+    assert (blame.layer, blame.confidence) == (layer, confidence), blame
+    assert blame.because
+
+
+@pytest.mark.parametrize(
+    ("reason", "layer"),
+    [
+        ("modprobe cryptodev failed with exit status 1: cannot insert: Exec format error", "cryptodev"),
+        ("/dev/crypto is missing: ls: /dev/crypto: No such file", "cryptodev"),
+        ("/usr/lib/engines-3/devcrypto.so is missing; the engines folder holds: afalg.so", "engine"),
+        ("missing symbol, to blame: engine; built against other headers\nlines", "engine"),
+        ("missing library, to blame: image; libfoo.so.1 is not where the linker looks\nlines", "engine"),
+        ("openssl version check, to blame: OpenSSL 3.0.1: its own version check; listed\nlines", "openssl"),
+        ("12 MB/s is below the floor of 100 MB/s", None),
+    ],
+)
+def test_what_did_not_load(reason: str, layer: str | None) -> None:
+    assert diagnose([failed(reason)]).layer == layer
+
+
+RUNS = Path(__file__).parent / "data/diagnosis"
+"""Lines from the run records of boards that were bad on purpose, named after what was bad."""
+
+
+def of_a_run(name: str) -> list[Record]:
+    """The lines of a real run."""
+    return [json.loads(line) for line in (RUNS / f"{name}.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "confidence", "because"),
+    [
+        ("kernel-no-afalg", "kernel", "certain", "EAFNOSUPPORT"),
+        ("kernel-no-ctr", "kernel", "likely", "/proc/crypto has no ctr(aes)"),
+        ("driver-unbound", "driver", "certain", "virtio_crypto_aes_cbc is not in /proc/crypto"),
+        ("cryptodev-no-hash-copy", "cryptodev", "likely", "CIOCCPHASH failed"),
+        ("cryptodev-few-wrong", None, "unknown", "may be right by luck"),
+        ("driver-interrupts-lost", "driver", "likely", "openssl waits for ever in its module virtio_crypto"),
+        ("driver-few-wrong", "driver", "likely", "at cryptodev and through AF_ALG"),
+    ],
+)
+def test_a_run_that_was(name: str, layer: str | None, confidence: str, because: str) -> None:
+    blame = diagnose(of_a_run(name))
+    assert (blame.layer, blame.confidence) == (layer, confidence), blame
+    assert because in "; ".join(blame.because)
+
+
+def changed(name: str, which: Callable[[Record], bool], **new: Any) -> list[Record]:
+    """The lines of a real run, some of them changed."""
+    records = of_a_run(name)
+    assert any(which(record) for record in records)
+    return [{**record, **new} if which(record) else record for record in records]
+
+
+def is_at(layer: str) -> Callable[[Record], bool]:
+    """Vectors at a layer."""
+    return lambda record: record["kind"] == "vectors" and record["layer"] == layer
+
+
+CONTRADICTIONS: dict[str, list[Record]] = {
+    "/proc/crypto has none and the engine gets none, and all below it answers": changed(
+        "kernel-no-ctr", lambda it: is_at("cryptodev")(it) or is_at("afalg")(it), failed=0, driver="ctr(aes-ce)"),
+    "no AF_ALG, and right answers through it": [*of_a_run("kernel-no-afalg"), *answers(CTR)],
+    "the driver is there after all": changed(
+        "driver-unbound", lambda record: record["kind"] == "algorithm", candidates=CANDIDATES[::-1]),
+    "the ioctl fails, and the answers of cryptodev are wrong, too": changed(
+        "cryptodev-no-hash-copy", lambda it: is_at("cryptodev")(it) or is_at("afalg")(it), failed=1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CONTRADICTIONS)
+def test_a_contradiction_planted_in_a_real_run_is_no_certainty(case: str) -> None:
+    blame = diagnose(CONTRADICTIONS[case])
+    assert (blame.layer, blame.confidence) == (None, "unknown"), blame
+
+
+def test_a_rule_is_told_from_chance() -> None:
+    """One answer of many, or as many as twice a coincidence makes; and three, at two layers alike."""
+    assert diagnose([*of_many(1, "engine"), failed()]).layer is None
+    assert diagnose([*of_many(1, *LAYERS[1:3]), failed()]).layer is None
+    assert diagnose([*of_many(3, *LAYERS[1:3]), failed()]).layer == "engine"
+
+
+def of_many(wrong: int, *layers: str) -> list[Record]:
+    """Answers of AES-128-CBC: so many of 500 wrong at some layers."""
+    return [{**record, "total": 500, "failed": wrong if record["failed"] else 0} for record in answers(CBC, *layers)]
+
+
+def timed(**milliseconds: float) -> list[Record]:
+    """How long an operation takes at each layer, as a run with a broken floor has it."""
+    times = [
+        {"kind": "pace", "layer": layer.replace("_", "-"), "algorithm": CBC, "seconds": value / 1000}
+        for layer, value in milliseconds.items()
+    ]
+    return [*times, failed("0.046 MB/s is below the floor of 0.1 MB/s: aes-128-cbc at layer engine")]
+
+
+@pytest.mark.parametrize(
+    ("records", "layer"),
+    [
+        (timed(openssl=3.5, engine=353, engine_explicit=351, cryptodev=352, afalg=352), "driver"),  # of a real run
+        (timed(openssl=6.8, engine=366, engine_explicit=367, cryptodev=352, afalg=3.2), "cryptodev"),  # of a real run
+        (timed(openssl=3.5, engine=353, engine_explicit=351, cryptodev=4, afalg=3), "engine"),
+        (timed(openssl=3.5, engine=5, engine_explicit=5, cryptodev=4, afalg=300), "kernel"),
+        (timed(openssl=353, engine=353, engine_explicit=351, cryptodev=352, afalg=352), None),  # the whole board
+        (timed(openssl=3.5, engine=353), None),  # not asked below
+        (timed(openssl=3.5, engine=5, engine_explicit=5, cryptodev=4, afalg=3), None),  # nothing is slow
+        ([*timed(openssl=3.5, engine=353, cryptodev=352, afalg=352)[:-1], failed()], None),  # no bound is broken
+    ],
+)
+def test_who_makes_it_slow(records: list[Record], layer: str | None) -> None:
+    blame = diagnose(records)
+    assert (blame.layer, blame.confidence) == (layer, "likely" if layer else "unknown"), blame
+
+
+def blocked(*stack: str, promised: str = PROMISED) -> list[Record]:
+    """A command that did not end, and where in the kernel its task is."""
+    lines = "\n".join(f"[<0>] {line}" for line in stack)
+    return [
+        {"kind": "blocked", "task": "openssl", "stack": lines, "promised": [promised]},
+        failed("did not end within 30 s: openssl version"),
+    ]
+
+
+WAITING = "cipher_run+0x1c/0x80 [cryptodev]"
+
+
+@pytest.mark.parametrize(
+    ("records", "layer", "because"),
+    [
+        (blocked("ctrl_vq+0x9c/0x100 [virtio_crypto]", WAITING), "driver", "in its module virtio_crypto"),
+        (blocked("jr_enqueue+0x9c/0x100 [caam_jr]", promised="cbc-aes-caam"), "driver", "in its module caam_jr"),
+        (blocked(WAITING), None, "for itself, or for a driver?"),
+        (blocked("do_wait+0x1/0x2"), None, "not asked"),
+        (blocked("ctrl_vq+0x9c/0x100 [virtio_crypto]", promised="cbc-aes-caam"), None, "for itself, or"),
+    ],
+)
+def test_who_waits_for_ever(records: list[Record], layer: str | None, because: str) -> None:
+    blame = diagnose(records)
+    assert (blame.layer, blame.confidence) == (layer, "likely" if layer else "unknown"), blame
+    assert because in "; ".join(blame.because)
+
+
+OOPS = """kernel oops, seen on the console: Unable to handle kernel NULL pointer dereference; console socket://x:
+  | [   20.5] Modules linked in: sha512_generic cryptodev(OE) virtio_crypto
+  | [   20.5] pc : {pc}
+  | [   20.6] Call trace:
+  | [   20.6]  memcpy+0x10/0x20
+  | [   20.6]  {caller}
+  | [   20.6]  cryptodev_ioctl+0x348/0x910 [cryptodev]
+"""
+IN_DRIVER, IN_CRYPTODEV = "virtio_crypto_done+0x1/0x2 [virtio_crypto]", "session_close+0x6c/0x150 [cryptodev]"
+
+
+@pytest.mark.parametrize(
+    ("pc", "caller", "layer"),
+    [
+        (IN_CRYPTODEV, IN_DRIVER, "cryptodev"),
+        (IN_DRIVER, IN_CRYPTODEV, "driver"),
+        ("memcpy+0x10/0x20", IN_DRIVER, "driver"),
+        ("memcpy+0x10/0x20", "vfs_ioctl+0x1/0x2", "cryptodev"),
+        ("virtnet_poll+0x1/0x2 [virtio_net]", IN_CRYPTODEV, None),
+    ],
+)
+def test_the_module_of_an_oops(pc: str, caller: str, layer: str | None) -> None:
+    blame = diagnose([promise(), failed(OOPS.format(pc=pc, caller=caller))])
+    assert (blame.layer, blame.confidence) == (layer, "likely" if layer else "unknown"), blame
+    assert "the kernel's trouble is in its module" in blame.because[0]
+
+
+def test_an_oops_without_modules_blames_nobody() -> None:
+    text = OOPS.format(pc="memcpy+0x10/0x20", caller="vfs_ioctl+0x1/0x2").replace(" [cryptodev]", "")
+    assert diagnose([promise(), failed(text)]).layer is None
+
+
+def test_nobody_is_blamed_where_nothing_failed() -> None:
+    blame = diagnose([*answers(CBC), *proofs(), promise()])
+    assert (blame.layer, blame.because) == (None, ())
+
+
+def test_the_verdict_and_the_screen_say_it() -> None:
+    records = [*answers(CBC, "engine", "engine-explicit"), *answers(CTR), failed()]
+    verdict = decide(records)
+    assert (verdict.outcome, verdict.culprit, verdict.confidence) == ("bad", "engine", "likely")
+    line = {
+        "kind": "verdict", "outcome": "bad", "exit_status": 1, "culprit": verdict.culprit, "why": verdict.why,
+        "confidence": verdict.confidence, "because": verdict.because,
+    }  # fmt: skip
+    text = render(summarise([*records, line], Path("runs/x")))
+    assert "BLAME    engine (likely): because wrong answers at engine, engine-explicit," in text
+    assert "right ones at cryptodev below (AES-128-CBC)" in text

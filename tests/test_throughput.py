@@ -1,0 +1,40 @@
+"""Is it fast enough, and not suspiciously fast?"""
+
+from collections.abc import Callable
+
+import pytest
+
+from fixtures.lab.board import Board, Throughput
+from fixtures.link.shell import Shell
+from fixtures.outcome import ProductError
+from fixtures.record.record import RunRecord
+from fixtures.throughput import operation_time
+from fixtures.throughput.bounds import check_bounds
+from fixtures.throughput.openssl_speed import measure
+
+
+def test_throughput_is_within_its_bounds(throughput: Throughput, stack: Shell, board: Board, record: RunRecord) -> None:
+    complaints = []
+    for measured in measure(
+        stack, "engine", board.openssl.engine, throughput.algorithm, throughput.processes, tuple(throughput.bounds)
+    ):
+        bounds = throughput.bounds[measured.block]
+        record.write(
+            "throughput", layer="engine", algorithm=measured.algorithm, block=measured.block,
+            processes=measured.processes, bytes_per_second=measured.median, low=measured.low, high=measured.high,
+            cpu_seconds=measured.cpu_seconds, floor=bounds.floor, ceiling=bounds.ceiling,
+            uncalibrated=throughput.uncalibrated,
+        )  # fmt: skip
+        complaints.append(check_bounds(measured, bounds))
+    if throughput.uncalibrated:
+        pytest.skip(f"measured, and not judged: its bounds are not calibrated: {throughput.uncalibrated}")
+    if any(complaints):
+        raise ProductError("\n".join(complaint for complaint in complaints if complaint))
+
+
+def test_no_layer_takes_far_longer_than_the_quickest(
+    promised: str, operation_times: Callable[[str], dict[str, operation_time.OperationTime]]
+) -> None:
+    """Whatever the bounds: a wait in one layer shows beside the others, and one in the accelerator beside software."""
+    if complaints := operation_time.find_slow_layers(operation_times(promised)):
+        raise ProductError("\n".join(complaints))
