@@ -112,7 +112,7 @@ def test_explicit_engine_has_no_sanitizer_report(runner: Runner, engine: Path) -
 @pytest.mark.parametrize("mode", ["crashes", "hangs"])
 def test_death_in_an_engine_has_no_sanitizer_report(runner: Runner, engine: Path, mode: str) -> None:
     environment = configure(runner.folder, engine, mode)
-    assert runner.run("engine", "--patience", "1", sent=encode([SHA512, CBC]), environment=environment) < 0
+    assert runner.run("engine", "--timeout", "1", sent=encode([SHA512, CBC]), environment=environment) < 0
     assert re.search(r"@\d+ died SIG(SEGV|ALRM) 1\.\d #", runner.output)
     assert runner.reports() == ""
 
@@ -181,7 +181,7 @@ def test_mutated_input_has_no_sanitizer_report(runner: Runner) -> None:
             parts = changed.split(b" ")
             parts[chance.randrange(len(parts))] = chance.choice(words)
             changed = b" ".join(parts)
-        assert runner.run("openssl", "--patience", "5", sent=seal(changed)) in (0, 2), number
+        assert runner.run("openssl", "--timeout", "5", sent=seal(changed)) in (0, 2), number
         assert runner.reports() == "", (number, seal(changed))
 
 
