@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fixtures.probe.known_answers import SHOWN, describe_mismatches, find_mismatches
+from fixtures.probe.known_answers import MAX_MISMATCHES_SHOWN, describe_mismatches, find_mismatches
 from fixtures.probe.wire import Answer, GroupAnswers
 from fixtures.vectors.model import VectorGroup
 from fixtures.vectors.sources import load
@@ -83,11 +83,11 @@ def test_of_many_mistakes_the_first_are_shown_and_the_others_counted() -> None:
     text = describe_mismatches("engine", CBC, given, find_mismatches(CBC, given))
     assert text.startswith(f"20 of {len(CBC.vectors)} answers wrong: ")
     assert [line.split(",")[0] for line in text.splitlines() if CBC.source in line] == [
-        vector.label for vector in CBC.vectors[10 : 10 + SHOWN]
+        vector.label for vector in CBC.vectors[10 : 10 + MAX_MISMATCHES_SHOWN]
     ]
     assert text.endswith("\nand 17 more wrong")
 
 
 def test_as_many_as_are_shown_are_not_followed_by_a_count() -> None:
-    given = answered(CBC, {place: Answer(b"", ERROR) for place in range(SHOWN)})
+    given = answered(CBC, {place: Answer(b"", ERROR) for place in range(MAX_MISMATCHES_SHOWN)})
     assert "more wrong" not in describe_mismatches("engine", CBC, given, find_mismatches(CBC, given))

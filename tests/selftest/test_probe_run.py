@@ -263,7 +263,7 @@ def test_a_crash_as_the_process_ends_is_told_and_nothing_is_lost(bench: Bench) -
 
 def test_a_vector_that_hangs_is_given_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     probe = bench.probe("hangs")
-    monkeypatch.setattr("fixtures.probe.protocol.PATIENCE", 1)
+    monkeypatch.setattr("fixtures.probe.protocol.VECTOR_TIMEOUT", 1)
     with pytest.raises(ProbeCrash, match=r"no answer within 1 s at .*, COUNT = 1 \(CBC.*answers kept: 1"):
         probe.run_groups("engine", [CBC])
     assert VECTOR_TIMEOUT > 1

@@ -9,7 +9,7 @@ import pytest
 from fixtures.link.shell import CommandResult
 from fixtures.outcome import LabError
 from fixtures.probe.protocol import Probe, ProbeCrash
-from fixtures.probe.wire import Answer, Repeat, encode, read, seal, serving_driver, whole_lines
+from fixtures.probe.wire import Answer, Repeat, encode, parse_transcript, seal, serving_driver, whole_lines
 from fixtures.vectors.model import Vector, VectorGroup
 
 VECTORS = (
@@ -202,7 +202,7 @@ def test_the_check_is_zlibs_crc32_of_what_stands_between() -> None:
 )
 def test_whole_lines_that_do_not_fit_what_was_asked_are_refused(at: int, words: str) -> None:
     said = [*SAID[:at], words, *SAID[at + 1 :]]
-    with pytest.raises(LabError, match=r"does not fit what it was asked"):
+    with pytest.raises(LabError, match=r"does not fit its input"):
         answers(b"".join(sealed(said)))
 
 
@@ -249,15 +249,15 @@ def test_a_way_stands_behind_its_vector_and_an_answer_once_more_is_a_sign() -> N
     group = VectorGroup("AES-128-CBC", "encrypt", "pieces", "here", vectors)
     assert encode([group]).splitlines()[2:5] == [b"1 = = = split 2", b"2 = = = many 3", b"3 = = = bare"]
     said = ["group 0 AES-128-CBC encrypt 4", "a 0.0 ab", "a 0.1 =", "e 0.2 too many", "a 0.3 =", "done 0 4 0.1 nobody"]
-    (given,) = read(said, [group]).groups
+    (given,) = parse_transcript(said, [group]).groups
     assert given.answers == (Answer(b"\xab", ""), Answer(b"\xab", ""), Answer(b"", "too many"), Answer(b"\xab", ""))
-    with pytest.raises(LabError, match="does not fit what it was asked"):
-        read([said[0], "a 0.0 ="], [group])
+    with pytest.raises(LabError, match="does not fit its input"):
+        parse_transcript([said[0], "a 0.0 ="], [group])
 
 
 def test_a_repeat_is_read_between_groups() -> None:
     task = Repeat("AES-128-CBC", "decrypt", 256, 4096)
-    said = read([*SAID[:9], "repeated 1 256 0.5 0.25 engine devcrypto", "end 2 3"], [GROUPS[0], task])
+    said = parse_transcript([*SAID[:9], "repeated 1 256 0.5 0.25 engine devcrypto", "end 2 3"], [GROUPS[0], task])
     assert said.ended and said.repeats[0].operations == 256 and said.repeats[0].cpu_seconds == 0.25
     with pytest.raises(LabError, match="no repeat belongs here"):
-        read([*SAID[:3], "repeated 0 256 0.5 0.25 software"], [GROUPS[0]])
+        parse_transcript([*SAID[:3], "repeated 0 256 0.5 0.25 software"], [GROUPS[0]])
