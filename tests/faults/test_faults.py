@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from gate_run import UNIT, Run, ask
+from gate_run import UNIT, GateResult, run_gate
 from up_once import UpOnce, up_once
 
 from fixtures.virt.faults import FAULTS
@@ -32,7 +32,7 @@ class Line:
     """What became of a fault."""
 
     name: str
-    run: Run
+    run: GateResult
     asked: str
     boot: str
     seconds: float
@@ -95,11 +95,11 @@ def board() -> Iterator[UpOnce]:
 def gate(name: str, board: UpOnce) -> Line:
     """Ask a board with a fault, shortly, and wholly where that does not do."""
     start = time.monotonic()
-    run, asked, boot = board.ask(FAULTS[name], *(ASKED or SHORT)), "own" if ASKED else "short", "shared"
+    run, asked, boot = board.run_gate(FAULTS[name], *(ASKED or SHORT)), "own" if ASKED else "short", "shared"
     if run is None:
-        run, boot = ask("--board", UNIT, "--fault", name, *(ASKED or SHORT)), "own"
+        run, boot = run_gate("--board", UNIT, "--fault", name, *(ASKED or SHORT)), "own"
     if not ASKED and not (run.verdict["outcome"] == "bad" and run.verdict["culprit"]):
-        run, asked, boot = ask("--board", UNIT, "--fault", name), "whole", "own"
+        run, asked, boot = run_gate("--board", UNIT, "--fault", name), "whole", "own"
     return Line(name, run, asked, boot, time.monotonic() - start)
 
 

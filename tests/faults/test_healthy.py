@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from gate_run import UNIT, ask
+from gate_run import UNIT, run_gate
 
 from fixtures.virt.faults import FAULTS
 
@@ -24,7 +24,7 @@ def test_unusual_board_raises_no_alarm(name: str) -> None:
 
 def raises_no_alarm(title: str, *options: str) -> None:
     """Run the whole gate."""
-    run = ask("--board", UNIT, *options)
+    run = run_gate("--board", UNIT, *options)
     passed, failed = len(run.tests("passed")), run.tests("failed")
     print(f"\n{title}: {passed} passed, {len(failed)} failed", flush=True)  # noqa: T201
     assert not failed, "\n".join(f"{name}: {reason[:300]}" for name, reason in failed.items())

@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gate_run import ROOT, Run
+from gate_run import ROOT, GateResult
 from own_lab import OwnLab, own_lab
 
 from fixtures.boot import boot_methods
@@ -38,7 +38,7 @@ class UpOnce:
         _unpack(lab.built, self._healthy)
         self._boot()
 
-    def ask(self, fault: Fault, *arguments: str) -> Run | None:
+    def run_gate(self, fault: Fault, *arguments: str) -> GateResult | None:
         """Ask the board with a fault; None where it takes a boot of its own, or the board came to harm."""
         if fault.no_accelerator:
             return None
@@ -49,16 +49,16 @@ class UpOnce:
             if not all(_is_any(name, READ_LATER) for name in files):
                 return None
             self._put(bad, files)
-        run = self._lab.ask(*arguments)
+        run = self._lab.run_gate(*arguments)
         try:
             self._put(self._healthy, files)
         except (LabError, ProductError):
             self._boot()
         return None if run.of("recovery") else run
 
-    def ask_healthy(self, *arguments: str) -> Run:
+    def ask_healthy(self, *arguments: str) -> GateResult:
         """Ask the board as it was booted."""
-        return self._lab.ask(*arguments)
+        return self._lab.run_gate(*arguments)
 
     def _boot(self) -> None:
         """Bring it up; from then on its lab file knows of no power, so that no gate boots it."""

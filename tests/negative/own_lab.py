@@ -10,7 +10,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from gate_run import UNIT, Gate, Run
+from gate_run import UNIT, Gate, GateResult
 
 from fixtures.virt.build import Built
 from fixtures.virt.qemu import SERVER, Machine, machine
@@ -54,7 +54,7 @@ class OwnLab:
         path.write_text(json.dumps({"units": [self.unit]}))  # JSON is YAML
         return path
 
-    def ask(self, *arguments: str, during: During | None = None, **environment: str) -> Run:
+    def run_gate(self, *arguments: str, during: During | None = None, **environment: str) -> GateResult:
         """Run the gate against the unit; once it has printed a text, do something."""
         options: list[str | Path] = ["--board", self.folder / "bench.yaml", "--lab", self.write()]
         if "power" in self.unit:

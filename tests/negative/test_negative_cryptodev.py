@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from gate_run import ROOT, UNIT, Run, ask
+from gate_run import ROOT, UNIT, GateResult, run_gate
 
 STAND_IN = ROOT / "fixtures/virt/cryptodev"
 MAKEFILE = """VERSION = 9.9-own
@@ -33,7 +33,7 @@ def sources(tmp_path: Path) -> Path:
     return folder
 
 
-def version(run: Run) -> str:
+def version(run: GateResult) -> str:
     """The version that the run record has."""
     assert run.status == 0, run.text
     (fact,) = (record["value"] for record in run.of("fact") if record["name"] == "cryptodev version")
@@ -41,11 +41,11 @@ def version(run: Run) -> str:
 
 
 def test_sources_are_built_for_the_image(sources: Path) -> None:
-    assert version(ask("--board", UNIT, "--cryptodev", sources, *FEW)) == "9.9-own"
+    assert version(run_gate("--board", UNIT, "--cryptodev", sources, *FEW)) == "9.9-own"
 
 
 def test_sources_that_do_not_compile_are_told_with_what_the_compiler_said(sources: Path) -> None:
     (sources / "cryptodev.c").write_text("#error this is not finished\n")
-    run = ask("--board", UNIT, "--cryptodev", sources, *FEW)
+    run = run_gate("--board", UNIT, "--cryptodev", sources, *FEW)
     assert run.status == 9, run.text
     assert "#error this is not finished" in run.text, run.text

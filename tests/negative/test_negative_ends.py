@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from gate_run import RUNS, UNIT, Gate, await_exit, clean
+from gate_run import RUNS, UNIT, Gate, await_exit, no_leftovers
 
 from fixtures.record.record import read
 
@@ -12,7 +12,7 @@ BOOTING = f"switching on {UNIT}"
 
 
 def test_a_second_run_is_told_who_holds_the_unit_and_does_not_disturb() -> None:
-    with clean() as place, Gate(place, "--board", UNIT) as first:
+    with no_leftovers() as place, Gate(place, "--board", UNIT) as first:
         first.await_text(BOOTING)
         with Gate(place, "--board", UNIT, "tests/test_boot.py") as second:
             refused = second.end()
@@ -27,7 +27,7 @@ def test_a_second_run_is_told_who_holds_the_unit_and_does_not_disturb() -> None:
 
 @pytest.mark.parametrize("moment", ["switching on", "tftpboot ", "Linux version "])
 def test_ctrl_c_while_it_boots_ends_it_in_order(moment: str) -> None:
-    with clean() as place, Gate(place, "--board", UNIT) as gate:
+    with no_leftovers() as place, Gate(place, "--board", UNIT) as gate:
         gate.await_text(BOOTING)
         if moment not in BOOTING:
             gate.await_console(moment)
@@ -41,7 +41,7 @@ def test_ctrl_c_while_it_boots_ends_it_in_order(moment: str) -> None:
 
 
 def test_kill_9_while_it_boots_takes_qemu_along_and_the_next_run_cleans_up() -> None:
-    with clean() as place:
+    with no_leftovers() as place:
         with Gate(place, "--board", UNIT) as gate:
             gate.await_text(BOOTING)
             qemu = gate.qemu()
@@ -54,7 +54,10 @@ def test_kill_9_while_it_boots_takes_qemu_along_and_the_next_run_cleans_up() -> 
 
 
 def test_qemu_killed_among_the_vectors_is_an_error_of_the_lab_and_what_was_found_is_kept() -> None:
-    with clean() as place, Gate(place, "--board", UNIT, "-v", "tests/test_aes.py", "tests/test_throughput.py") as gate:
+    with (
+        no_leftovers() as place,
+        Gate(place, "--board", UNIT, "-v", "tests/test_aes.py", "tests/test_throughput.py") as gate,
+    ):
         gate.await_text("ECB-VarKey-encrypt] PASSED")
         os.kill(gate.qemu(), signal.SIGKILL)
         run = gate.end()

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from gate_run import UNIT, Gate, Run, await_exit, clean
+from gate_run import UNIT, Gate, GateResult, await_exit, no_leftovers
 
 from fixtures import cache
 from fixtures.lab.flash_state import FlashState
@@ -38,9 +38,9 @@ def flip(way: str, unit: str = UNIT) -> None:
         file.write(bytes([byte ^ 1]))
 
 
-def flash(way: str, *more: str | Path) -> Run:
+def flash(way: str, *more: str | Path) -> GateResult:
     """Ask a little of a unit that boots from a memory."""
-    with clean() as place, Gate(place, "--board", UNIT, "--boot", way, *more, ASK) as gate:
+    with no_leftovers() as place, Gate(place, "--board", UNIT, "--boot", way, *more, ASK) as gate:
         return gate.end()
 
 
@@ -62,7 +62,7 @@ def over_and_over(act: Callable[[], None]) -> Iterator[threading.Event]:
         thread.join(10)
 
 
-def facts(run: Run) -> dict[str, object]:
+def facts(run: GateResult) -> dict[str, object]:
     """The facts of a run record."""
     return {str(line["name"]): line["value"] for line in run.of("fact")}
 
@@ -92,7 +92,7 @@ def test_a_bit_that_flipped_since_is_found_and_the_image_is_written_again(way: s
 
 def test_a_write_that_is_killed_leaves_the_memory_unknown_and_the_next_run_writes_it() -> None:
     FlashState(UNIT).holds("nor", "0" * 64)
-    with clean() as place:
+    with no_leftovers() as place:
         with Gate(place, "--board", UNIT, "--boot", "nor", ASK) as gate:
             while (begun := FlashState(UNIT).of("nor")) is None or begun.sha256:
                 time.sleep(0.01)  # a file that changes makes no event that a portable wait could be given
@@ -127,7 +127,7 @@ def test_a_memory_that_does_not_keep_what_is_written_is_the_lab() -> None:
 
 def test_a_file_that_tftp_cuts_short_is_the_lab_and_nothing_is_written() -> None:
     FlashState(UNIT).holds("nor", "0" * 64)
-    with clean() as place, Gate(place, "--board", UNIT, "--boot", "nor", ASK) as gate:
+    with no_leftovers() as place, Gate(place, "--board", UNIT, "--boot", "nor", ASK) as gate:
 
         def cut() -> None:
             for file in place.glob("hil-*/tftp/hil-*/firmware"):
@@ -184,7 +184,7 @@ def test_a_write_that_ends_in_a_restart_is_read_back_by_u_boot(tmp_path: Path) -
     )
     board.write_text(lines + "\n")
     FlashState(PLACED).begin("disk")
-    with clean(PLACED) as place, Gate(place, "--board", board, "--boot", "disk", ASK) as gate:
+    with no_leftovers(PLACED) as place, Gate(place, "--board", board, "--boot", "disk", ASK) as gate:
         run = gate.end()
     shutil.rmtree(memory("disk", PLACED).parent)
     assert run.status == 0, run.text

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from gate_run import ROOT, UNIT, ask
+from gate_run import ROOT, UNIT, run_gate
 from one_flipped_bit import GROUP, INDEX, flipped
 
 from fixtures.lab.board import load_board
@@ -21,7 +21,7 @@ def _not_proven(*layers: str) -> set[str]:
 
 def test_right_answers_out_of_software_are_not_proven_to_be_offloaded() -> None:
     """The whole gate: the fault shows where an application's offload is asked for, and nowhere else."""
-    run = ask("--board", UNIT, "--fault", "engine/offers-nothing")
+    run = run_gate("--board", UNIT, "--fault", "engine/offers-nothing")
     assert run.status == 1, run.text
     failed = run.tests("failed")
     assert set(failed) == _not_proven("engine") and not run.tests("error") and len(run.tests("passed")) > 200, run.text
@@ -39,7 +39,7 @@ def test_right_answers_out_of_software_are_not_proven_to_be_offloaded() -> None:
 
 
 def test_one_flipped_bit_in_an_expected_answer_is_shown_in_full() -> None:
-    run = ask(
+    run = run_gate(
         "--board", UNIT, "-p", "one_flipped_bit", "tests/test_aes.py", "-k", "AES-128-CBC",
         environment={"PYTHONPATH": str(Path(__file__).parent)},
     )  # fmt: skip
@@ -65,7 +65,7 @@ def test_one_flipped_bit_in_an_expected_answer_is_shown_in_full() -> None:
 
 def test_an_engine_with_an_unresolved_import_is_told_with_the_symbol() -> None:
     files = [f"tests/test_{question}.py" for question in ("stack", "symbols", "offload")]
-    run = ask("--board", UNIT, "--fault", "engine/import-missing", *files)
+    run = run_gate("--board", UNIT, "--fault", "engine/import-missing", *files)
     assert run.status == 1, run.text
     failed = run.tests("failed")
     symbols = ("test_every_symbol_of_the_engine_resolves", "test_the_engine_loads_with_immediate_binding")
@@ -83,7 +83,7 @@ def test_an_engine_with_an_unresolved_import_is_told_with_the_symbol() -> None:
 
 def test_a_module_that_is_not_in_the_image_is_missed() -> None:
     """The whole gate is asked for, and ends where nothing more can be asked."""
-    run = ask("--board", UNIT, "--fault", "cryptodev/absent")
+    run = run_gate("--board", UNIT, "--fault", "cryptodev/absent")
     assert run.status == 1, run.text
     ((test, reason),) = run.tests("failed").items()
     assert test == "test_stack.py::test_cryptodev_is_loaded"
@@ -98,7 +98,7 @@ def test_a_module_that_is_not_in_the_image_is_missed() -> None:
 def test_unusual_board_that_is_healthy_is_good(name: str) -> None:
     """Served by the promised driver at the layers that name it, whatever else that driver allocates."""
     files = [f"tests/test_{question}.py" for question in ("stack", "aes", "offload")]
-    run = ask("--board", UNIT, "--fault", name, *files, "-k", "not (VarKey or VarTxt)")
+    run = run_gate("--board", UNIT, "--fault", name, *files, "-k", "not (VarKey or VarTxt)")
     assert run.status == 0, run.text
     served = {
         (line["layer"], line["algorithm"]): line["driver"]
@@ -122,7 +122,7 @@ def test_of_several_drivers_in_use_the_promised_one_is_named(tmp_path: Path) -> 
         "  AES-192-CBC: {kernel: cbc(aes), driver: null}\n"
     )
     files = ("tests/test_aes.py", "-k", "afalg and (128-CBC or 192-CBC) and MMT")
-    run = ask("--board", board, "--fault", "driver/software-fallback", *files, unit="fallback/0")
+    run = run_gate("--board", board, "--fault", "driver/software-fallback", *files, unit="fallback/0")
     assert run.status == 0, run.text
     assert {line["algorithm"]: line["driver"] for line in run.of("vectors")} == {
         "AES-128-CBC": "cbc(aes-generic)",
@@ -145,7 +145,7 @@ def test_throughput_out_of_its_bounds_is_refused(tmp_path: Path) -> None:
             for name, pair in bounds.items()
         )
     )
-    run = ask("--board", board, "tests/test_throughput.py", unit="bounded/0")
+    run = run_gate("--board", board, "tests/test_throughput.py", unit="bounded/0")
     assert run.status == 1, run.text
     test = "test_throughput.py::test_throughput_is_within_its_bounds"
     failed = run.tests("failed")

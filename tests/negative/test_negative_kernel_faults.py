@@ -5,23 +5,23 @@ import signal
 from pathlib import Path
 
 import pytest
-from gate_run import UNIT, Gate, Run, clean
+from gate_run import UNIT, Gate, GateResult, no_leftovers
 
 AT = "[openssl-AES-128-CTR-SP800-38A-encrypt]"
 FILES = ("tests/test_boot.py", "tests/test_aes.py", "-k", "boot or (openssl and CTR) or (cryptodev and CTR)")
 
 
-def in_trouble(do: str, unit: str = UNIT, at: str = AT) -> Run:
+def in_trouble(do: str, unit: str = UNIT, at: str = AT) -> GateResult:
     """A gate whose board does something in the middle of a test."""
     environment = {"PYTHONPATH": str(Path(__file__).parent), "TROUBLE_AT": at, "TROUBLE_DO": do}
     with (
-        clean(unit) as place,
+        no_leftovers(unit) as place,
         Gate(place, "--board", unit, "-p", "kernel_fault_plugin", *FILES, environment=environment) as gate,
     ):
         return gate.end()
 
 
-def all_but_one_passed(run: Run, outcome: str) -> str:
+def all_but_one_passed(run: GateResult, outcome: str) -> str:
     """Whether one test came to an outcome and all others passed; the reason of the one."""
     ((test, reason),) = run.tests(outcome).items()
     assert test.endswith(AT), test
@@ -74,7 +74,10 @@ def test_a_board_that_crashes_again_and_again_is_asked_no_more() -> None:
 
 
 def test_a_machine_that_stands_still_is_a_silent_hang() -> None:
-    with clean() as place, Gate(place, "--board", UNIT, "-v", "tests/test_boot.py", "tests/test_stack.py") as gate:
+    with (
+        no_leftovers() as place,
+        Gate(place, "--board", UNIT, "-v", "tests/test_boot.py", "tests/test_stack.py") as gate,
+    ):
         gate.await_text("test_a_command_runs_on_the_board PASSED")
         qemu = gate.qemu()
         os.kill(qemu, signal.SIGSTOP)

@@ -57,7 +57,7 @@ def power(on: str, off: str = "true") -> Callable[[OwnLab], None]:
 
 def stuck_on(lab: OwnLab) -> None:
     """Have a board that is on, and a switch that does nothing."""
-    lab.ask(*BOOT)
+    lab.run_gate(*BOOT)
     QmpPower(lab.made.qmp).on()
     power("true")(lab)
 
@@ -149,7 +149,7 @@ def test_the_trouble_is_told_as_what_it_is_and_the_unit_is_usable_afterwards(lab
             "TROUBLE_DO": row.do,
             "TROUBLE_AT": "test_a_command_runs",
         }
-    run = lab.ask(*row.asked, *options, during=row.during, **environment)
+    run = lab.run_gate(*row.asked, *options, during=row.during, **environment)
     reasons = "\n".join([*run.tests("error").values(), *run.tests("failed").values()])
     assert run.status == row.status, run.text
     assert re.search(row.says, reasons), run.text
@@ -158,5 +158,5 @@ def test_the_trouble_is_told_as_what_it_is_and_the_unit_is_usable_afterwards(lab
     if row.during and row.during[1] is kill_qemu:
         return  # this unit is gone; the next row has another
     lab.restore()
-    after = lab.ask(*BOOT)
+    after = lab.run_gate(*BOOT)
     assert after.status == 0, after.text

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from gate_run import ROOT, RUNS, UNIT, Run, ask
+from gate_run import ROOT, RUNS, UNIT, GateResult, run_gate
 
 from fixtures.virt import host
 from fixtures.virt.build import build
@@ -100,14 +100,14 @@ def files(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("arguments", "message"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_refused_before_anything_is_switched_on(arguments: str, message: str, files: Path) -> None:
     runs = sorted(RUNS.glob("*"))
-    run = ask(*(word.format(files) for word in arguments.split()))
+    run = run_gate(*(word.format(files) for word in arguments.split()))
     assert run.status == 4, run.text
     told = [line for line in run.text.splitlines() if line.startswith("ERROR: ")]
     assert len(told) == 1 and re.fullmatch(f"ERROR: {message}", told[0]), run.text
     assert "switching on" not in run.text and sorted(RUNS.glob("*")) == runs
 
 
-def refused_by_the_lab(run: Run, message: str) -> None:
+def refused_by_the_lab(run: GateResult, message: str) -> None:
     """Exit status 9, one error at the first test, nothing failed, nothing passed."""
     assert run.status == 9, run.text
     ((test, reason),) = run.tests("error").items()
@@ -138,14 +138,14 @@ def programs_without(name: str, folder: Path) -> str:
 @pytest.mark.parametrize("lacking", ["qemu-system-aarch64", "cpio"])
 def test_a_program_that_the_host_lacks_is_told_with_the_command_that_installs_it(lacking: str, tmp_path: Path) -> None:
     needs(*USER)
-    run = ask("--board", UNIT, before=USER, environment={"PATH": programs_without(lacking, tmp_path)})
+    run = run_gate("--board", UNIT, before=USER, environment={"PATH": programs_without(lacking, tmp_path)})
     package = {"qemu-system-aarch64": "qemu-system-arm"}.get(lacking, lacking)
     command = f"sudo apt-get install --yes --no-install-recommends {package}"
     refused_by_the_lab(run, f"the virtual board needs packages that this host lacks; run: {re.escape(command)}$")
 
 
 def test_a_host_without_apt_is_told_which_packages_it_lacks(tmp_path: Path) -> None:
-    run = ask("--board", UNIT, environment={"PATH": str(tmp_path)})
+    run = run_gate("--board", UNIT, environment={"PATH": str(tmp_path)})
     refused_by_the_lab(run, r"the virtual board needs .* no apt-get .* packages qemu-system-arm .*\bmake\b")
 
 
@@ -159,4 +159,4 @@ def test_no_free_port_is_told_in_the_words_of_qemu(free: int, said: str) -> None
     host.prepare(lambda _: None)
     build(None, None, lambda _: None)  # from that network nothing can be fetched
     few_ports = (*NETWORK, sys.executable, ROOT / "tests/negative/few_ports.py", str(free))
-    refused_by_the_lab(ask("--board", UNIT, before=few_ports), f"QEMU does not start: .*; it said: .*{said}")
+    refused_by_the_lab(run_gate("--board", UNIT, before=few_ports), f"QEMU does not start: .*; it said: .*{said}")

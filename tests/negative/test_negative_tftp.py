@@ -36,7 +36,7 @@ def address() -> str:
 def test_u_boot_fetches_from_the_server_that_the_suite_runs() -> None:
     with own_lab(build(None, None, print)) as lab:
         lab.unit["tftp"] = {"server": address()}
-        run = lab.ask(ASK)
+        run = lab.run_gate(ASK)
         assert run.status == 0, run.text
         assert not list((lab.folder / "place").glob("hil-tftp-*"))
 
@@ -69,7 +69,7 @@ def test_a_server_that_ends_in_the_middle_of_a_file_is_the_lab() -> None:
         thread = threading.Thread(target=server.listen, args=(at, 69, 1), daemon=True)
         thread.start()
         assert server.is_running.wait(10)
-        run = lab.ask(ASK)
+        run = lab.run_gate(ASK)
         assert half.tell() > half.middle
         server.stop(now=True)
         half.rest.set()

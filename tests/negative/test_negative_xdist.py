@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from gate_run import Gate, Run, processes, qemu_of
+from gate_run import Gate, GateResult, processes, qemu_of
 
 from fixtures.lab.lease import acquire, acquire_any
 from fixtures.outcome import LabError
@@ -32,7 +32,7 @@ def free(count: int) -> Iterator[list[str]]:
         yield chosen
 
 
-def asked_once(run: Run) -> Counter[str]:
+def asked_once(run: GateResult) -> Counter[str]:
     """Whether no test was answered twice; how many were by each unit."""
     tests = [(record["nodeid"], record["unit"]) for record in run.of("test") if record["outcome"] != "error"]
     assert len(dict(tests)) == len(tests), Counter(nodeid for nodeid, _ in tests).most_common(3)
