@@ -1,13 +1,28 @@
 /*
- * A test engine: AES-128-CBC and SHA256 on libcrypto's own low-level functions, and on request bad in one way. The
+ * A test engine: AES-128-CBC and SHA256 by libcrypto's own low-level functions, with a defect on request. The
  * declarations are OpenSSL's (engine.h, evp.h, aes.h, sha.h of 3.0), so that no headers are needed to build it.
  *
- * Its control command MODE: right; wrong (one bit of each answer); nothing (offers no algorithm); refuses (each
- * operation fails); crashes (the sixth operation); hangs (the second); crashes-at-exit.
- * Right in one go: loses-iv (a cipher's update begins with the first IV again); unaligned (wrong from and to addresses that
- * are no multiple of 4); overruns (a byte behind the answer); spoils-input; forgets-copied (a copied digest begins anew);
- * keeps-hashing (a digest that is begun anew goes on); empty-zeros (a digest of nothing is zeros); dies-in-child; leaks (a
- * descriptor each time that a digest begins).
+ * Its control command MODE selects the defect:
+ *
+ *     right              none
+ *     wrong              one bit of each answer is flipped
+ *     nothing            it offers no algorithm
+ *     refuses            each operation fails
+ *     crashes            in the sixth operation
+ *     hangs              in the second operation
+ *     crashes-at-exit    as the process ends
+ *
+ * Defects that a message passed in one call does not show:
+ *
+ *     loses-iv           a cipher's update begins with the first IV again
+ *     unaligned          wrong from and to addresses that are no multiple of 4
+ *     overruns           changes the byte behind the answer
+ *     spoils-input       changes the first byte of the input
+ *     forgets-copied     a copied digest begins anew
+ *     keeps-hashing      a digest that is restarted goes on
+ *     empty-zeros        the digest of the empty message is zeros
+ *     dies-in-child      aborts in a forked child
+ *     leaks              a descriptor each time that a digest begins
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -128,7 +143,7 @@ static int cipher_do(EVP_CIPHER_CTX *context, unsigned char *out, const unsigned
     return !is("refuses");
 }
 
-/* How many bits a SHA256_CTX was given: its ninth word. */
+/* The low word of SHA256_CTX's count of bits, its ninth. */
 static unsigned *hashed(const EVP_MD_CTX *context)
 {
     return (unsigned *)EVP_MD_CTX_get0_md_data(context) + 8;
