@@ -23,7 +23,10 @@ LINK = re.compile(r"\]\((?P<target>[^)#:]+)(#[^)]*)?\)")
 
 @dataclass(frozen=True)
 class Command:
-    """A command of the documentation. `kind`: "" runs anywhere, `virt` and `hardware` need a board, `two-lines` is CI."""
+    """A command of the documentation.
+
+    `kind`: "" for one that runs anywhere; `virt` and `hardware` for one that needs a board; `two-lines` for those of CI.
+    """
 
     page: str
     kind: str

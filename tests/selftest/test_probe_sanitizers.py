@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from debian_programs import find_program
 from test_probe_run import CBC, CONFIGURATION, CTR, SHA256, SHA512, engine, pytestmark
 
 from fixtures.probe.build import COMPILE_FLAGS, LIBRARIES, SOURCES
@@ -32,7 +31,8 @@ MUTATIONS = 60
 
 def build_sanitized(sources: Path, program: Path) -> Path:
     """Build the probe for this machine with Debian's gcc: the compiler in ``ziglang`` brings no AddressSanitizer."""
-    gcc = find_program("gcc", "gcc")
+    gcc = shutil.which("gcc")
+    assert gcc, "no gcc: the first of the two lines in README.md installs it"
     flags = [flag for flag in COMPILE_FLAGS if flag not in ("-s", "-O2")]
     done = subprocess.run(
         (gcc, *flags, *SANITIZERS, *map(str, sorted(sources.glob("*.c"))), "-o", str(program), *LIBRARIES),
