@@ -25,7 +25,7 @@ LINK = re.compile(r"\]\((?P<target>[^)#:]+)(#[^)]*)?\)")
 class Command:
     """A command of the documentation.
 
-    `kind`: "" for one that runs anywhere; `virt` and `hardware` for one that needs a board; `two-lines` for those of CI.
+    `kind`: "" runs anywhere; `virt` and `hardware` need a board; `two-lines` are those of CI.
     """
 
     page: str
