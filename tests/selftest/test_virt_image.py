@@ -231,7 +231,7 @@ def test_a_program_that_lacks_a_library_is_refused(
         image(packages, built_parts, tmp_path / "image")
 
 
-def test_a_fault_is_planted_in_the_image_and_nowhere_else(
+def test_fault_changes_the_image_and_nothing_else(
     unpacked: Path, built_parts: tuple[Path, Path], tmp_path: Path
 ) -> None:
     def spoil(root: Path) -> None:

@@ -4,7 +4,7 @@ import random
 import socket
 import time
 
-from fixtures.virt.line import paced
+from fixtures.virt.serial_line import paced
 
 BAUD = 40000
 DATA = random.Random(3).randbytes(2000)
