@@ -22,6 +22,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="this host has n
 EXCERPT = Path(__file__).parent / "data/virt/e_devcrypto.c"
 """OpenSSL 3.0.22, engines/e_devcrypto.c: the lines that the patches name, at their places; the others are empty."""
 
+MODULE = ROOTFS.parent / "cryptodev"
 PATCHED = [fault for fault in FAULTS.values() if fault.patch]
 
 
@@ -65,11 +66,17 @@ def test_engine_fault_applies_after_the_engine_patches(engine: Path, fault: Faul
     "fault", [fault for fault in PATCHED if fault.layer == "cryptodev"], ids=lambda fault: fault.name
 )
 def test_cryptodev_fault_applies_to_the_module(tmp_path: Path, fault: Fault) -> None:
-    shutil.copytree(ROOTFS.parent / "cryptodev", tmp_path / "module")
-    before = (tmp_path / "module/cryptodev.c").read_text()
+    shutil.copytree(MODULE, tmp_path / "module")
     assert fault.patch
     apply_patches(tmp_path / "module", [fault.patch])
-    assert (tmp_path / "module/cryptodev.c").read_text() != before
+    changed = [
+        path.name for path in sorted(MODULE.iterdir()) if path.is_file() and not same_content(path, tmp_path / "module")
+    ]
+    assert changed == sorted(set(re.findall(r"^diff --git a/(\S+) ", fault.patch.read_text(), re.MULTILINE)))
+
+
+def same_content(path: Path, folder: Path) -> bool:
+    return path.read_bytes() == (folder / path.name).read_bytes()
 
 
 def test_every_patch_file_belongs_to_a_fault_in_a_layer_that_is_compiled() -> None:
@@ -125,11 +132,11 @@ def test_a_patch_applies_below_another_repository(
 ) -> None:
     """There, git takes a patch's paths from the top of that repository, and silently skips files elsewhere."""
     module = tmp_path / "module"
-    shutil.copytree(ROOTFS.parent / "cryptodev", module)
+    shutil.copytree(MODULE, module)
     subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
     for name, path in variables.items():
         monkeypatch.setenv(name, str(tmp_path / path))
     patch = FAULTS["cryptodev/slow"].patch
     assert patch
     apply_patches(module, [patch])
-    assert "msleep(333)" in (module / "cryptodev.c").read_text()
+    assert "msleep(333)" in (module / "crypt.c").read_text()
