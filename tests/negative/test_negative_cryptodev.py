@@ -23,7 +23,7 @@ def sources(tmp_path: Path) -> Path:
     folder = tmp_path / "own"
     shutil.copytree(STAND_IN, folder)
     (folder / "Makefile").write_text(MAKEFILE)
-    main = folder / "cryptodev.c"
+    main = folder / "device.c"
     text = main.read_text().replace("MODULE_VERSION(STANDIN_VERSION);\n", "")
     main.write_text(
         text.replace(
@@ -45,7 +45,7 @@ def test_sources_are_built_for_the_image(sources: Path) -> None:
 
 
 def test_compiler_errors_are_shown(sources: Path) -> None:
-    (sources / "cryptodev.c").write_text("#error this is not finished\n")
+    (sources / "device.c").write_text("#error this is not finished\n")
     run = run_gate("--board", UNIT, "--cryptodev", sources, *FEW)
     assert run.status == 9, run.text
     assert "#error this is not finished" in run.text, run.text

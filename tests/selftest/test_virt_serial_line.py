@@ -1,10 +1,10 @@
-"""Is the line between QEMU's console and the host as slow as it says, and is nothing lost on it?"""
+"""Does the emulated serial line between QEMU's console and the host keep its baud rate, and lose nothing?"""
 
 import random
 import socket
 import time
 
-from fixtures.virt.line import paced
+from fixtures.virt.serial_line import emulate_serial_line
 
 BAUD = 40000
 DATA = random.Random(3).randbytes(2000)
@@ -18,8 +18,8 @@ def received(end: socket.socket, count: int) -> bytes:
     return data
 
 
-def test_what_goes_over_it_takes_its_time_in_each_direction() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as qemu, paced(qemu.getsockname()[1], BAUD) as port:
+def test_data_takes_the_time_of_the_baud_rate_in_each_direction() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as qemu, emulate_serial_line(qemu.getsockname()[1], BAUD) as port:
         board, _ = qemu.accept()
         with board, socket.create_connection(("127.0.0.1", port)) as host:
             for source, target in ((host, board), (board, host)):
@@ -29,8 +29,8 @@ def test_what_goes_over_it_takes_its_time_in_each_direction() -> None:
                 assert 0.9 < (time.monotonic() - started) / (10 * len(DATA) / BAUD) < 1.5
 
 
-def test_another_may_connect_after_the_first() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as qemu, paced(qemu.getsockname()[1], BAUD) as port:
+def test_a_second_user_can_connect_after_the_first() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as qemu, emulate_serial_line(qemu.getsockname()[1], BAUD) as port:
         board, _ = qemu.accept()
         with board:
             for _ in range(2):

@@ -1,4 +1,4 @@
-"""A healthy board that was booted once: faults in files that are read after the boot are put on it and taken off."""
+"""A healthy board that is booted once. Faults in files that are read after the boot are copied to it and removed."""
 
 import subprocess
 from collections.abc import Iterator
@@ -23,45 +23,48 @@ from fixtures.virt.build import Built, build
 from fixtures.virt.faults import Fault
 from fixtures.virt.layout import LIBRARIES
 
-KEYS = ("etc/dropbear/*", "root/.ssh/*")
-"""Each image has its own."""
-READ_LATER = (f"{LIBRARIES}/*", "etc/ssl/*", "usr/lib/modules/*/extra/cryptodev.ko")
-"""What nothing has read yet when the board is up: the gate itself loads cryptodev."""
+KEY_FILES = ("etc/dropbear/*", "root/.ssh/*")
+"""Patterns of the files that differ between any two images."""
+REPLACEABLE_FILES = (f"{LIBRARIES}/*", "etc/ssl/*", "usr/lib/modules/*/extra/cryptodev.ko")
+"""Patterns of the files that nothing has read when the board is booted. The gate itself loads cryptodev."""
 
 
-class UpOnce:
-    """The board, and the tree that it was booted with."""
+class SharedBoard:
+    """The board, and the files of the image that it was booted with."""
 
     def __init__(self, lab: OwnLab, folder: Path) -> None:
-        """Boot it."""
+        """Boot the board."""
         self._lab, self._healthy = lab, folder / "healthy"
         _unpack(lab.built, self._healthy)
         self._boot()
 
     def run_gate(self, fault: Fault, *arguments: str) -> GateResult | None:
-        """Ask the board with a fault; None where it takes a boot of its own, or the board came to harm."""
+        """Run the gate on the board with a fault.
+
+        Return None if the fault needs a boot of its own, or if the gate had to recover the board.
+        """
         if fault.no_accelerator:
             return None
         with TemporaryDirectory() as folder:
-            bad = Path(folder) / "bad"
-            _unpack(build(None, fault, print), bad)
-            files = _differences(self._healthy, bad)
-            if not all(_is_any(name, READ_LATER) for name in files):
+            faulty = Path(folder) / "faulty"
+            _unpack(build(None, fault, print), faulty)
+            files = _differences(self._healthy, faulty)
+            if not all(_matches(name, REPLACEABLE_FILES) for name in files):
                 return None
-            self._put(bad, files)
+            self._copy_files(faulty, files)
         run = self._lab.run_gate(*arguments)
         try:
-            self._put(self._healthy, files)
+            self._copy_files(self._healthy, files)
         except (LabError, ProductError):
             self._boot()
         return None if run.of("recovery") else run
 
-    def ask_healthy(self, *arguments: str) -> GateResult:
-        """Ask the board as it was booted."""
+    def run_gate_healthy(self, *arguments: str) -> GateResult:
+        """Run the gate on the board without a fault."""
         return self._lab.run_gate(*arguments)
 
     def _boot(self) -> None:
-        """Bring it up; from then on its lab file knows of no power, so that no gate boots it."""
+        """Boot the board, and remove `power` from its lab file, so that no gate boots it again."""
         self._lab.restore()
         unit = load_lab(self._lab.write()).units[0]
         assert unit.console and unit.power
@@ -71,8 +74,8 @@ class UpOnce:
             BringUp(unit, board, image, switch, console, lambda _name, _value: None).run(boot_methods.first(board))
         del self._lab.unit["power"]
 
-    def _put(self, tree: Path, files: list[str]) -> None:
-        """Have these files on the board as they are in a tree, and cryptodev not loaded."""
+    def _copy_files(self, tree: Path, files: list[str]) -> None:
+        """Make these files on the board equal to those in a tree, and unload cryptodev."""
         network = load_lab(self._lab.write()).units[0].network
         assert network
         with closing(over_ssh(network)) as shell:
@@ -84,10 +87,10 @@ class UpOnce:
 
 
 @contextmanager
-def up_once() -> Iterator[UpOnce]:
-    """Give the board; its machine is gone afterwards."""
+def shared_board() -> Iterator[SharedBoard]:
+    """Yield a booted board. Its machine ends with the context."""
     with TemporaryDirectory() as folder, own_lab(build(None, None, print)) as lab:
-        yield UpOnce(lab, Path(folder))
+        yield SharedBoard(lab, Path(folder))
 
 
 def _unpack(built: Built, into: Path) -> None:
@@ -98,14 +101,16 @@ def _unpack(built: Built, into: Path) -> None:
 
 
 def _differences(one: Path, other: Path) -> list[str]:
-    """The files that are not the same in two trees, or are in one of them alone; keys aside."""
+    """Return the files that differ between two trees, or are in one of them only, except for keys."""
     names = {str(path.relative_to(tree)) for tree in (one, other) for path in tree.rglob("*") if path.is_file()}
-    return sorted(it for it in names if not _is_any(it, KEYS) and _content(one / it) != _content(other / it))
+    return sorted(
+        name for name in names if not _matches(name, KEY_FILES) and _content(one / name) != _content(other / name)
+    )
 
 
 def _content(path: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
 
 
-def _is_any(name: str, patterns: tuple[str, ...]) -> bool:
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatch(name, pattern) for pattern in patterns)
