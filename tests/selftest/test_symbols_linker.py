@@ -32,7 +32,7 @@ def fetch(path: str) -> bytes | None:
     return Path(path).read_bytes() if Path(path).is_file() else None
 
 
-def check(engine: Path, program: str = OPENSSL) -> Resolution:
+def resolve_on_host(engine: Path, program: str = OPENSSL) -> Resolution:
     return resolve(
         str(engine),
         engine.read_bytes(),
@@ -259,7 +259,7 @@ def test_resolve_agrees_with_the_linker_and_openssl(row: Row, tmp_path: Path) ->
     engine = row.build(tmp_path)
     error = linker_error(engine)
     assert (error == "") == row.is_loadable, error
-    found = {(p.kind, p.subject.rpartition("/")[2]) for p in check(engine).problems}
+    found = {(p.kind, p.subject.rpartition("/")[2]) for p in resolve_on_host(engine).problems}
     assert found == set(row.problems)
     findings = openssl_findings(engine)
     assert [f.kind for f in findings] == ([row.message] if row.message else [])
@@ -271,12 +271,12 @@ def test_resolve_agrees_with_the_linker_in_a_program_without_libcrypto(row: Row,
     """The program is Python, whose own libraries differ from those of openssl."""
     engine = row.build(tmp_path)
     assert linker_error(engine)
-    assert check(engine, sys.executable).problems
+    assert resolve_on_host(engine, sys.executable).problems
 
 
 @pytest.mark.parametrize("engine", sorted(CRYPTO.parent.glob("engines-3/*.so")), ids=lambda path: path.name)
 def test_engines_of_this_host_resolve(engine: Path) -> None:
-    found = check(engine)
+    found = resolve_on_host(engine)
     assert not found.problems
     assert linker_error(engine) == ""
     assert [i.name for i in found.imports if not i.found_in and not i.weak] == []
@@ -289,7 +289,7 @@ def test_objects_are_those_that_the_linker_loads(tmp_path: Path) -> None:
     engine = rpath_is_inherited(tmp_path)
     listed = subprocess.run(["ldd", OPENSSL, engine], capture_output=True, text=True, timeout=60, check=True).stdout
     by_linker = {Path(path).resolve() for path in re.findall(r"(/\S+) \(0x", listed)}
-    by_resolve = {Path(o.path).resolve() for o in check(engine).objects} - {engine, Path(OPENSSL).resolve()}
+    by_resolve = {Path(o.path).resolve() for o in resolve_on_host(engine).objects} - {engine, Path(OPENSSL).resolve()}
     assert by_resolve == by_linker
 
 
@@ -299,14 +299,14 @@ def test_missing_engine_file_is_classified(tmp_path: Path) -> None:
 
 
 def test_problems_explain_the_cause(tmp_path: Path) -> None:
-    (renamed,) = check(missing_symbol(tmp_path)).problems
+    (renamed,) = resolve_on_host(missing_symbol(tmp_path)).problems
     assert "built against OpenSSL 1.1 headers, the library (libcrypto.so.3) is 3.x" in renamed.text
     assert "it has EVP_MD_get_size, not EVP_MD_size" in renamed.text
     assert renamed.object.endswith("/libcrypto.so.3")
-    (version,) = check(missing_version(tmp_path / "v")).problems
+    (version,) = resolve_on_host(missing_version(tmp_path / "v")).problems
     assert re.search(
         r"libcrypto\.so\.3: version OPENSSL_3\.99\.0 not found, needed by \S+/e\.so for EVP_of_tomorrow", version.text
     )
-    (major,) = check(another_major(tmp_path / "m")).problems
+    (major,) = resolve_on_host(another_major(tmp_path / "m")).problems
     assert "loads libcrypto.so.1.1, but " in major.text
     assert major.object.endswith("lib/libcrypto.so.1.1")

@@ -78,7 +78,7 @@ def board3(tmp_path: Path) -> Board:
 
 
 @pytest.fixture
-def musl(tmp_path: Path) -> Board:
+def musl_board(tmp_path: Path) -> Board:
     """A big-endian 32-bit board as OpenWrt builds it: musl, no version nodes."""
     board = Board(tmp_path, "mips-linux-musleabi", "musl")
     board.add("/lib/libc.so", defines("memcpy"))
@@ -179,14 +179,14 @@ def test_library_that_program_and_engine_lack_is_reported_once(board11: Board) -
     assert [p.kind for p in board11.resolve().problems] == ["missing library"]
 
 
-def test_glibc_skips_a_library_for_another_machine_and_musl_does_not(board11: Board, musl: Board) -> None:
+def test_glibc_skips_a_library_for_another_machine_and_musl_does_not(board11: Board, musl_board: Board) -> None:
     """musl takes the first file of that name."""
-    for board in (board11, musl):
+    for board in (board11, musl_board):
         board.add("/lib/libvendor.so.1", defines("vendor"), target="x86_64-linux-gnu")
         board.add("/usr/lib/libvendor.so.1", defines("vendor"))
         board.add(ENGINE, calls("vendor"), "/usr/lib/libvendor.so.1")
     assert board11.problems() == set()
-    assert musl.problem("wrong machine").object == "/lib/libvendor.so.1"
+    assert musl_board.problem("wrong machine").object == "/lib/libvendor.so.1"
 
 
 def test_need_of_a_newer_glibc_names_the_function_and_the_newest_version(board11: Board) -> None:
@@ -201,12 +201,12 @@ def test_need_of_a_newer_glibc_names_the_function_and_the_newest_version(board11
     )
 
 
-def test_glibc_engine_on_a_musl_board_is_the_wrong_libc(musl: Board) -> None:
-    musl.add("/stub/libc.so.6", defines("memcpy"), script=nodes(GLIBC_2__17=["memcpy"]))
-    musl.add(ENGINE, calls("memcpy"), "/stub/libc.so.6")
+def test_glibc_engine_on_a_musl_board_is_the_wrong_libc(musl_board: Board) -> None:
+    musl_board.add("/stub/libc.so.6", defines("memcpy"), script=nodes(GLIBC_2__17=["memcpy"]))
+    musl_board.add(ENGINE, calls("memcpy"), "/stub/libc.so.6")
     # musl resolves libc.so.6 to itself and ignores versions: its linker would load this engine.
-    assert musl.problems() == {("wrong libc", "libc.so.6")}
-    assert musl.problem("wrong libc").text.endswith("linked for glibc (needs libc.so.6); the board has musl")
+    assert musl_board.problems() == {("wrong libc", "libc.so.6")}
+    assert musl_board.problem("wrong libc").text.endswith("linked for glibc (needs libc.so.6); the board has musl")
 
 
 def test_musl_engine_on_a_glibc_board_is_the_wrong_libc(board11: Board) -> None:
@@ -215,25 +215,25 @@ def test_musl_engine_on_a_glibc_board_is_the_wrong_libc(board11: Board) -> None:
     assert board11.problems() == {("wrong libc", "libc.so")}
 
 
-def test_musl_ignores_versions(musl: Board) -> None:
-    musl.add("/stub/libcrypto.so.3", defines("ERR_new"), script=nodes(OPENSSL_3__0__0=["ERR_new"]))
-    musl.add(ENGINE, calls("ERR_new"), "/stub/libcrypto.so.3")
-    assert musl.problems() == set()
+def test_musl_ignores_versions(musl_board: Board) -> None:
+    musl_board.add("/stub/libcrypto.so.3", defines("ERR_new"), script=nodes(OPENSSL_3__0__0=["ERR_new"]))
+    musl_board.add(ENGINE, calls("ERR_new"), "/stub/libcrypto.so.3")
+    assert musl_board.problems() == set()
 
 
-def test_missing_symbol_on_musl(musl: Board) -> None:
-    musl.add(ENGINE, calls("EVP_MD_size", "ERR_new"), "/usr/lib/libcrypto.so.3")
-    assert musl.problems() == {("missing symbol", "EVP_MD_size")}
+def test_missing_symbol_on_musl(musl_board: Board) -> None:
+    musl_board.add(ENGINE, calls("EVP_MD_size", "ERR_new"), "/usr/lib/libcrypto.so.3")
+    assert musl_board.problems() == {("missing symbol", "EVP_MD_size")}
 
 
-def test_section_headers_are_not_needed(musl: Board) -> None:
+def test_section_headers_are_not_needed(musl_board: Board) -> None:
     """OpenWrt's sstrip removes them; here e_shoff, e_shnum and e_shstrndx are cleared."""
-    musl.add(ENGINE, calls("ERR_new", "nowhere"))
-    for path, content in musl.files.items():
+    musl_board.add(ENGINE, calls("ERR_new", "nowhere"))
+    for path, content in musl_board.files.items():
         bare = bytearray(content)
         bare[32:36], bare[48:52] = bytes(4), bytes(4)
-        musl.files[path] = bytes(bare)
-    assert musl.problems() == {("missing symbol", "nowhere")}
+        musl_board.files[path] = bytes(bare)
+    assert musl_board.problems() == {("missing symbol", "nowhere")}
 
 
 def test_damaged_engine_is_not_an_object(board11: Board) -> None:
@@ -262,7 +262,7 @@ def test_unknown_architecture_is_a_usage_error(board11: Board) -> None:
         resolve(ENGINE, b"", board11.fetch, architecture="vax", libc="glibc")
 
 
-def cache_of(*entries: tuple[str, str, int]) -> bytes:
+def ld_so_cache(*entries: tuple[str, str, int]) -> bytes:
     """Return an /etc/ld.so.cache in the format of glibc 2.32 and later, little-endian: name, path, hwcap."""
     strings, rows = b"", b""
     start = 48 + 24 * len(entries)
@@ -277,7 +277,7 @@ def test_library_is_found_through_the_linkers_cache(board11: Board) -> None:
     board11.add("/opt/vendor/libvendor.so.1", defines("vendor"))
     board11.add(ENGINE, calls("vendor"), "/opt/vendor/libvendor.so.1")
     assert board11.problems() == {("missing library", "libvendor.so.1")}
-    board11.files["/etc/ld.so.cache"] = cache_of(
+    board11.files["/etc/ld.so.cache"] = ld_so_cache(
         ("libvendor.so.1", "/opt/fast/libvendor.so.1", 1), ("libvendor.so.1", "/opt/vendor/libvendor.so.1", 0)
     )
     assert board11.problems() == set()
@@ -286,9 +286,8 @@ def test_library_is_found_through_the_linkers_cache(board11: Board) -> None:
 
 @pytest.mark.parametrize("length", [0, 10, 50, 100, 115])
 def test_truncated_cache_is_no_error(length: int) -> None:
-    assert (
-        len(read_cache(cache_of(("a.so", "/lib/a.so", 0), ("b.so", "/lib/b.so", 0))[:length], little_endian=True)) < 2
-    )
+    content = ld_so_cache(("a.so", "/lib/a.so", 0), ("b.so", "/lib/b.so", 0))[:length]
+    assert len(read_cache(content, little_endian=True)) < 2
 
 
 def header_macros() -> Iterator[tuple[str, str]]:

@@ -86,7 +86,9 @@ def test_yaml_can_be_pasted_into_a_board_file(tmp_path: Path) -> None:
         loaded(text.replace("    processes: 2\n", ""), tmp_path)
 
 
-def run(folder: Path, *, proven: bool | None = True, outcome: str = "passed", promised: bool = True) -> str:
+def calibration_output(
+    folder: Path, *, proven: bool | None = True, outcome: str = "passed", promised: bool = True
+) -> str:
     """Return what --calibrate prints at the end of a run; `proven` None: no witness was read."""
     with RunRecord.create(folder, "virt", version="0", unit="virt/0", image="x") as record:
         record.write("test", nodeid="tests/test_boot.py::t", outcome=outcome, seconds=1.0, reason="broken")
@@ -102,7 +104,7 @@ def run(folder: Path, *, proven: bool | None = True, outcome: str = "passed", pr
 
 
 def test_healthy_run_ends_with_bounds(tmp_path: Path) -> None:
-    text = run(tmp_path)
+    text = calibration_output(tmp_path)
     intro, _, pasted = text.partition("\n\n")
     assert intro == "--calibrate: for the board file, in the place of its `throughput`:"
     (entry,) = loaded(pasted, tmp_path)
@@ -121,14 +123,14 @@ def test_healthy_run_ends_with_bounds(tmp_path: Path) -> None:
     ],
 )
 def test_run_that_is_not_healthy_gives_no_bounds(tmp_path: Path, how: dict[str, Any], why: str) -> None:
-    text = run(tmp_path, **how)
+    text = calibration_output(tmp_path, **how)
     assert text.startswith("--calibrate: no bounds to paste")
     assert why in text
     assert "floor" not in text
 
 
 def test_algorithm_without_a_promise_needs_no_proof(tmp_path: Path) -> None:
-    assert "floor: 4.4e+07" in run(tmp_path, proven=None, promised=False)
+    assert "floor: 4.4e+07" in calibration_output(tmp_path, proven=None, promised=False)
 
 
 def test_run_without_measurements_gives_no_bounds(tmp_path: Path) -> None:
