@@ -1,0 +1,37 @@
+"""Is there one list of layers, which board files, the program on the board and the scheduler of workers agree with?"""
+
+import re
+from typing import get_args
+
+import pytest
+
+from fixtures.gate.xdist_scheduler import group_of
+from fixtures.lab.board import BoardFile
+from fixtures.layers import DEFAULT_LAYERS, DRIVER_LAYERS, ENGINES, KERNEL_LAYERS, LAYERS, TABLE, Layer
+from fixtures.probe.build import SOURCES
+
+
+def test_table_has_a_row_for_each_layer_in_stack_order() -> None:
+    assert tuple(row.name for row in TABLE) == LAYERS == get_args(Layer)
+
+
+def test_each_layer_enters_at_openssl_an_engine_or_the_kernel() -> None:
+    assert (LAYERS[0], *ENGINES, *KERNEL_LAYERS) == LAYERS
+    assert set(DRIVER_LAYERS) <= set(KERNEL_LAYERS)
+
+
+def test_board_file_without_layers_has_the_default() -> None:
+    assert BoardFile.model_fields["layers"].default == DEFAULT_LAYERS == LAYERS[:-1]
+
+
+def test_c_sources_of_the_probe_have_the_same_names() -> None:
+    """A row of the C table begins with the layer's name: `{"afalg", ...}` or `.name = "afalg"`."""
+    sources = "\n".join(file.read_text() for file in sorted(SOURCES.rglob("*.[ch]")))
+    missing = [layer for layer in LAYERS if not re.search(rf'(?:\{{|\.name\s*=)\s*"{layer}"', sources)]
+    assert missing == []
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_scheduler_groups_by_layer(layer: Layer) -> None:
+    assert group_of(f"tests/test_aes.py::test_known_answers[{layer}-AES-128-CBC]") == f"tests/test_aes.py {layer}"
+    assert group_of(f"tests/test_aes.py::test_known_answers[{layer}]") == f"tests/test_aes.py {layer}"
