@@ -105,7 +105,7 @@ def test_a_write_that_is_killed_leaves_the_memory_unknown_and_the_next_run_write
         with Gate(place, "--board", UNIT, "--boot", "nor", ASK) as gate:
             run = gate.end()
     assert run.status == 0, run.text
-    assert f"nor: unknown: a write was begun and did not end well, since {mark.since}, by {mark.user}" in run.text
+    assert f"nor: unknown: a write was started and did not succeed, since {mark.since}, by {mark.user}" in run.text
     assert facts(run)["memory"] == "nor: written, read back right"
 
 
