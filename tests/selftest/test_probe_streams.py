@@ -107,6 +107,6 @@ def test_an_error_is_told_with_its_way_and_long_values_in_short(bench: Bench) ->
     (group,) = [group for group in GROUPS if group.id == "AES-128-CBC-buffers-encrypt"]
     (given,) = bench.probe("wrong").run_groups("engine", [group])
     text = describe_mismatches("engine", group, given, find_mismatches(group, given))
-    assert "320 bytes, way 'sources 1', fixtures/vectors/streams.py:1\n" in text
+    assert "320 bytes, pattern 'sources 1', fixtures/vectors/streams.py:1\n" in text
     assert ", byte 319 is the first that differs" in text
     assert max(map(len, text.splitlines())) < 2 * 8192 + 100
