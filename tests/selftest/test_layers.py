@@ -1,10 +1,12 @@
 """Is there one list of layers, which board files, the program on the board and the scheduler of workers agree with?"""
 
 import re
+from pathlib import Path
 from typing import get_args
 
 import pytest
 
+import fixtures
 from fixtures.gate.xdist_scheduler import group_of
 from fixtures.lab.board import BoardFile
 from fixtures.layers import DEFAULT_LAYERS, DRIVER_LAYERS, ENGINES, KERNEL_LAYERS, LAYERS, TABLE, Layer
@@ -35,3 +37,13 @@ def test_c_sources_of_the_probe_have_the_same_names() -> None:
 def test_scheduler_groups_by_layer(layer: Layer) -> None:
     assert group_of(f"tests/test_aes.py::test_known_answers[{layer}-AES-128-CBC]") == f"tests/test_aes.py {layer}"
     assert group_of(f"tests/test_aes.py::test_known_answers[{layer}]") == f"tests/test_aes.py {layer}"
+
+
+def test_no_other_module_lists_the_layers() -> None:
+    package = Path(fixtures.__file__).parent
+    listing = [
+        str(file.relative_to(package))
+        for file in package.rglob("*.py")
+        if all(f'"{layer}"' in file.read_text() for layer in LAYERS)
+    ]
+    assert listing == ["layers.py"]
