@@ -1,5 +1,6 @@
 """Is there one list of layers, which board files, the program on the board and the scheduler of workers agree with?"""
 
+import ast
 import re
 from pathlib import Path
 from typing import get_args
@@ -39,11 +40,18 @@ def test_scheduler_groups_by_layer(layer: Layer) -> None:
     assert group_of(f"tests/test_aes.py::test_known_answers[{layer}]") == f"tests/test_aes.py {layer}"
 
 
+def listed_layers(file: Path) -> int:
+    """Return how many layers the longest tuple, list, set or mapping of a module has as elements or keys."""
+    lists = [
+        node.keys if isinstance(node, ast.Dict) else node.elts
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Dict | ast.Tuple | ast.List | ast.Set)
+    ]
+    values = [{item.value for item in items if isinstance(item, ast.Constant)} for items in lists]
+    return max((len(found & set(LAYERS)) for found in values), default=0)
+
+
 def test_no_other_module_lists_the_layers() -> None:
     package = Path(fixtures.__file__).parent
-    listing = [
-        str(file.relative_to(package))
-        for file in package.rglob("*.py")
-        if all(f'"{layer}"' in file.read_text() for layer in LAYERS)
-    ]
+    listing = [str(file.relative_to(package)) for file in package.rglob("*.py") if listed_layers(file) > 3]
     assert listing == ["layers.py"]
