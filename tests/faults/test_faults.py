@@ -1,8 +1,8 @@
-"""Does the gate catch every fault there is, and blame the right layer? `-s` shows the table as it grows.
+"""Does the gate catch every fault, and name the layer of the fault as the culprit? `-s` prints the table as it grows.
 
-A fault is first asked a short gate, the same for all. Where that does not catch it, or names nobody, the whole gate is
-asked: some faults show in many answers, or in bounds, alone. One boot serves all faults that can be put on a board that
-is up; `boot` in the table says which.
+Each fault first gets a short gate, the same for all. If that does not catch the fault, or names no culprit, the whole
+gate runs: some faults show only in many answers, or in throughput. Faults that can be copied to a booted board share
+one boot; the column `boot` tells which.
 """
 
 import os
@@ -12,107 +12,113 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from gate_run import UNIT, Run, ask
-from up_once import UpOnce, up_once
+from gate_run import UNIT, GateResult, run_gate
+from shared_board import SharedBoard, shared_board
 
 from fixtures.virt.faults import FAULTS
 
 SHORT = ["-k", "not (192 or 256 or VarKey or VarTxt or SHA224 or SHA384 or LongMsg or throughput)"]
-"""One key size, few vectors, two digests, no `openssl speed`: a quarter of the time."""
-ASKED = shlex.split(os.environ.get("HIL_FAULTS_ASK", ""))
-"""What is asked in the place of both, for who is in a hurry: HIL_FAULTS_ASK="-k 'not SHA and not speed'"."""
-ONLY = os.environ.get("HIL_FAULTS", "").split()
-"""Which faults are asked: names or beginnings of names, HIL_FAULTS="driver/ engine/absent"; all where there is none."""
-AT_LEAST = 0.9
-"""How many of the culprits must be named, and right."""
+"""Options of the short gate: one key size, few vectors, two digests, no throughput; a quarter of the time."""
+GATE_OPTIONS = shlex.split(os.environ.get("HIL_FAULTS_ASK", ""))
+"""Options of a gate that replaces both the short and the whole one: HIL_FAULTS_ASK="-k 'not SHA and not speed'"."""
+SELECTED = os.environ.get("HIL_FAULTS", "").split()
+"""Faults to run, by name or beginning of a name: HIL_FAULTS="driver/ engine/absent"; all if empty."""
+MIN_RIGHT = 0.9
+"""Least fraction of the faults whose layer must be named as the culprit."""
 
 
 @dataclass(frozen=True)
-class Line:
-    """What became of a fault."""
+class Row:
+    """The result of the gate for one fault: a row of the table."""
 
     name: str
-    run: Run
-    asked: str
+    run: GateResult
+    gate: str
+    """`short`, `whole`, or `own` for the options of HIL_FAULTS_ASK."""
     boot: str
+    """`shared` or `own`."""
     seconds: float
 
     @property
     def failed(self) -> list[str]:
-        """The tests that caught it."""
+        """The tests that failed."""
         return list(self.run.tests("failed"))
 
     @property
-    def named(self) -> str | None:
-        """The layer that was blamed."""
+    def culprit(self) -> str | None:
+        """The layer that the verdict names."""
         culprit: str | None = self.run.verdict["culprit"]
         return culprit
 
     @property
-    def right(self) -> str:
-        """Whether that is the layer that the fault is in."""
-        return "unknown" if not self.named else "right" if self.named == self.name.partition("/")[0] else "WRONG"
+    def assessment(self) -> str:
+        """Whether the culprit is the layer of the fault: `unknown`, `right` or `WRONG`."""
+        return "unknown" if not self.culprit else "right" if self.culprit == FAULTS[self.name].layer else "WRONG"
 
     def __str__(self) -> str:
-        """The line of the table."""
+        """The row as text, with the columns of HEADER."""
         layer, _, name = self.name.partition("/")
         failed = self.failed
         by = f"{failed[0]} and {len(failed) - 1} more" if failed else "nothing"
-        culprit = f"{self.named or '-'} ({self.run.verdict.get('confidence', 'unknown')})"
+        culprit = f"{self.culprit or '-'} ({self.run.verdict.get('confidence', 'unknown')})"
         return (
-            f"{name:20} {layer:10} {'yes' if failed else 'NO':6} {culprit:20} {self.right:8}"
-            f" {self.asked:6} {self.boot:6} {self.seconds:4.0f} s  {by}"
+            f"{name:20} {layer:10} {'yes' if failed else 'NO':6} {culprit:20} {self.assessment:8}"
+            f" {self.gate:6} {self.boot:6} {self.seconds:4.0f} s  {by}"
         )
 
 
-HEAD = f"{'fault':20} {'layer':10} {'caught':6} {'culprit':20} {'verdict':8} {'asked':6} {'boot':6} {'time':>6}  by"
+HEADER = f"{'fault':20} {'layer':10} {'caught':6} {'culprit':20} {'verdict':8} {'asked':6} {'boot':6} {'time':>6}  by"
 
 
 @pytest.fixture(scope="module")
-def table() -> Iterator[dict[str, Line]]:
-    """A line a fault; printed at the end."""
-    lines: dict[str, Line] = {}
-    yield lines
-    sure = sum(line.right == "right" for line in lines.values())
-    end = f"{sum(bool(line.failed) for line in lines.values())} of {len(lines)} caught, {sure} culprits right"
-    print("\n".join(["", HEAD, *map(str, lines.values()), end]))  # noqa: T201
+def table() -> Iterator[dict[str, Row]]:
+    """The rows of all faults, by name; printed at the end."""
+    rows: dict[str, Row] = {}
+    yield rows
+    right = sum(row.assessment == "right" for row in rows.values())
+    total = f"{sum(bool(row.failed) for row in rows.values())} of {len(rows)} caught, {right} culprits right"
+    print("\n".join(["", HEADER, *map(str, rows.values()), total]))  # noqa: T201
 
 
-def wanted() -> list[str]:
-    """The faults that are asked; what is healthy belongs to test_healthy.py."""
-    return [name for name, fault in FAULTS.items() if not fault.healthy and (not ONLY or name.startswith(tuple(ONLY)))]
+def selected_faults() -> list[str]:
+    """The faults to run, without the healthy boards of test_healthy.py."""
+    prefixes = tuple(SELECTED) or ("",)
+    return [name for name, fault in FAULTS.items() if not fault.healthy and name.startswith(prefixes)]
 
 
 @pytest.fixture(scope="module")
-def board() -> Iterator[UpOnce]:
-    """A board that is booted once for all the faults that can be put on it; it is healthy again at the end."""
-    with up_once() as board:
+def board() -> Iterator[SharedBoard]:
+    """A board that is booted once for all faults that can be copied to it. It must be healthy again at the end."""
+    with shared_board() as board:
         yield board
-        run = board.ask_healthy(*(ASKED or SHORT))
-        assert run.status == 0, f"a fault left something behind:\n{run.text}"
+        run = board.run_gate_healthy(*(GATE_OPTIONS or SHORT))
+        assert run.status == 0, f"the board is not healthy after the last fault was removed:\n{run.text}"
 
 
-def gate(name: str, board: UpOnce) -> Line:
-    """Ask a board with a fault, shortly, and wholly where that does not do."""
+def run_gates(name: str, board: SharedBoard) -> Row:
+    """Run the short gate with a fault, then the whole gate if the short one does not name a culprit."""
     start = time.monotonic()
-    run, asked, boot = board.ask(FAULTS[name], *(ASKED or SHORT)), "own" if ASKED else "short", "shared"
+    options, gate = (GATE_OPTIONS, "own") if GATE_OPTIONS else (SHORT, "short")
+    run, boot = board.run_gate(FAULTS[name], *options), "shared"
     if run is None:
-        run, boot = ask("--board", UNIT, "--fault", name, *(ASKED or SHORT)), "own"
-    if not ASKED and not (run.verdict["outcome"] == "bad" and run.verdict["culprit"]):
-        run, asked, boot = ask("--board", UNIT, "--fault", name), "whole", "own"
-    return Line(name, run, asked, boot, time.monotonic() - start)
+        run, boot = run_gate("--board", UNIT, "--fault", name, *options), "own"
+    if not GATE_OPTIONS and not (run.verdict["outcome"] == "bad" and run.verdict["culprit"]):
+        run, gate, boot = run_gate("--board", UNIT, "--fault", name), "whole", "own"
+    return Row(name, run, gate, boot, time.monotonic() - start)
 
 
-@pytest.mark.parametrize("name", wanted())
-def test_a_fault_is_caught_and_no_other_layer_surely_blamed(name: str, board: UpOnce, table: dict[str, Line]) -> None:
-    line = table[name] = gate(name, board)
-    print(f"\n{line}\n    {'; '.join(line.run.verdict['because'])}", flush=True)  # noqa: T201
-    assert line.run.status == 1, line.run.text
-    assert line.run.verdict["outcome"] == "bad", line.run.verdict
-    assert not (line.right == "WRONG" and line.run.verdict["confidence"] == "certain"), line.run.verdict
+@pytest.mark.parametrize("name", selected_faults())
+def test_fault_is_caught_and_no_other_layer_is_named_with_certainty(
+    name: str, board: SharedBoard, table: dict[str, Row]
+) -> None:
+    row = table[name] = run_gates(name, board)
+    print(f"\n{row}\n    {'; '.join(row.run.verdict['because'])}", flush=True)  # noqa: T201
+    assert row.run.status == 1, row.run.text
+    assert row.run.verdict["outcome"] == "bad", row.run.verdict
+    assert not (row.assessment == "WRONG" and row.run.verdict["confidence"] == "certain"), row.run.verdict
 
 
-def test_the_culprit_is_right_often_enough(table: dict[str, Line]) -> None:
-    assert table, "no fault was asked to its end"
-    rights = [line for line in table.values() if line.right == "right"]
-    assert len(rights) >= AT_LEAST * len(table), "\n".join(map(str, table.values()))
+def test_most_culprits_are_right(table: dict[str, Row]) -> None:
+    assert table, "no gate has ended"
+    right = [row for row in table.values() if row.assessment == "right"]
+    assert len(right) >= MIN_RIGHT * len(table), "\n".join(map(str, table.values()))

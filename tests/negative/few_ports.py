@@ -1,4 +1,4 @@
-"""Runs a command where next to no port is free: `unshare --map-root-user --net python few_ports.py FREE COMMAND…`."""
+"""Run a command in a network with almost no free port: `unshare --net python few_ports.py FREE COMMAND…`."""
 
 import fcntl
 import os
@@ -13,10 +13,10 @@ IFF_UP = 1  # linux/if.h
 
 
 def main(free: int, command: list[str]) -> None:
-    """Become the command, in a network that has FREE + 1 ports to give to who wants any, one of them taken."""
+    """Execute the command in a network with FREE + 1 ephemeral ports, one of them in use."""
     Path("/proc/sys/net/ipv4/ip_local_port_range").write_text(f"{TAKEN} {TAKEN + free}")
     taken = socket.socket()
-    # A network of one's own begins with its loopback interface down.
+    # The loopback interface of a new network namespace is down.
     fcntl.ioctl(taken, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", IFF_UP))
     taken.bind(("127.0.0.1", TAKEN))
     taken.listen()

@@ -1,4 +1,4 @@
-"""The gate in a process of its own, as a user starts it: what it says, how it ends, what it leaves behind."""
+"""Run the gate in a process of its own, as a user starts it, and return its output, exit status and run record."""
 
 import os
 import re
@@ -20,35 +20,39 @@ from fixtures.record.record import CONSOLE_FILE, Record, read
 from fixtures.record.verdict import test_results
 
 ROOT = Path(__file__).parents[2]
-RUNS = ROOT / "runs"
 
-UNIT = os.environ.get("HIL_NEGATIVE_UNIT", "virt/0")
-"""The unit that is asked. Another one for who runs these tests twice at a time."""
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 
-SECONDS = 300.0
-"""The longest that a gate may take. On two cores the whole of it takes 80, and the first that builds the board more."""
+RUNS = ROOT / "runs" / "negative" / _WORKER
+"""Folder of the run records of these gates: workers of pytest-xdist do not see each other's."""
+
+UNIT = os.environ.get("HIL_NEGATIVE_UNIT", f"virt/{_WORKER.removeprefix('gw')}")
+"""Unit under test: one for each worker of pytest-xdist."""
+
+GATE_TIMEOUT = 300.0
+"""Maximum duration of a gate, in seconds. A whole gate takes 140 s on two idle cores; the first builds the image."""
 
 
 @dataclass(frozen=True)
-class Run:
-    """A gate that has ended."""
+class GateResult:
+    """Output and exit status of a gate that has ended."""
 
     status: int
     text: str
-    """What it printed, both streams."""
+    """Standard output and standard error, in the order they were written."""
 
     @property
     def records(self) -> list[Record]:
-        """The run record, where the last lines of the text say it is; none where they do not."""
-        named = re.search(r"^record   (\S+)$", self.text, re.MULTILINE)
-        return read(ROOT / named[1]) if named else []
+        """Lines of the run record that the verdict names; empty if the gate printed no verdict."""
+        folder = re.search(r"^record   (\S+)$", self.text, re.MULTILINE)
+        return read(ROOT / folder[1]) if folder else []
 
     def of(self, kind: str) -> list[Record]:
-        """The lines of the run record of one kind."""
+        """Return the lines of the run record of one kind."""
         return [record for record in self.records if record["kind"] == kind]
 
     def tests(self, outcome: str) -> dict[str, str]:
-        """The tests that came to an outcome -> the reason: `test_aes.py::test_known_answers[…]`."""
+        """Return the reason of each test with that outcome, by node id without `tests/`."""
         return {
             test.nodeid.removeprefix("tests/"): test.reason
             for test in test_results(self.records)
@@ -57,31 +61,33 @@ class Run:
 
     @property
     def verdict(self) -> Record:
-        """The verdict in the run record."""
+        """Last `verdict` line of the run record."""
         return self.of("verdict")[-1]
 
 
 class Gate:
-    """A gate that runs. When the context ends it has ended too, well or by force."""
+    """A running gate. A context manager: at its end the gate is killed if it still runs."""
 
     def __init__(
         self,
-        place: Path,
+        folder: Path,
         *arguments: str | Path,
         before: Sequence[str | Path] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
         """Start `pytest` with these arguments.
 
-        :param place: for its temporary files.
-        :param before: a command that takes the gate's command as its last arguments.
-        :param environment: what to set beside what is there.
+        :param folder: for the gate's temporary files ($TMPDIR).
+        :param before: command that runs the gate's command, its last arguments (`unshare --net`).
+        :param environment: variables to add to those of this process.
         """
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "HIL_", "TOX"))}
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "HIL_", "TOX"))
+        }
         self._process = subprocess.Popen(
             [*before, sys.executable, "-m", "pytest", *arguments],
             cwd=ROOT,
-            env={**kept, "TMPDIR": str(place), **(environment or {})},
+            env={**inherited, "TMPDIR": str(folder), "HIL_RUNS": str(RUNS), **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -89,17 +95,17 @@ class Gate:
         )
         assert self._process.stdout
         self._pipe = self._process.stdout
-        self._said = b""
-        self._deadline = time.monotonic() + SECONDS
+        self._output = b""
+        self._deadline = time.monotonic() + GATE_TIMEOUT
 
     def __enter__(self) -> Self:
-        """Return itself."""
+        """Return the gate."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """See that it has ended."""
+        """Kill the gate if it still runs."""
         if self._process.poll() is None:
             self.signal(signal.SIGKILL)
             self._process.wait()
@@ -107,100 +113,102 @@ class Gate:
 
     @property
     def pid(self) -> int:
-        """The process id of pytest."""
+        """Process id of pytest."""
         return self._process.pid
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the whole process group, as a terminal does for Ctrl-C."""
+        """Send a signal to the process group, as a terminal does for Ctrl-C."""
         os.killpg(self._process.pid, number)
 
     def await_text(self, text: str) -> None:
-        """Wait until it has printed this."""
-        while text.encode() not in self._said:
-            assert self._more(), f"the gate ended and did not say {text!r}; it said:\n{self._said.decode()}"
+        """Wait until the gate has printed a text."""
+        while text.encode() not in self._output:
+            assert self._more(), f"the gate ended without printing {text!r}:\n{self._output.decode()}"
 
     def await_console(self, text: str) -> None:
-        """Wait until the board has printed this on its console."""
+        """Wait until the board has printed a text on its console."""
         log = RUNS / "latest" / CONSOLE_FILE
         while text not in log.read_text("utf-8", "replace"):
-            assert time.monotonic() < self._deadline, f"no {text!r} on the console within {SECONDS:g} s"
-            time.sleep(0.02)  # A file that grows makes no event that a portable wait could be given.
+            assert time.monotonic() < self._deadline, f"no {text!r} on the console within {GATE_TIMEOUT:g} s"
+            time.sleep(0.02)  # Python has no portable wait for a file that grows.
 
-    def end(self) -> Run:
-        """Wait until it has ended, and everything that holds its output."""
+    def end(self) -> GateResult:
+        """Wait until the gate and every process that holds its output have ended."""
         while self._more():
             pass
-        run = Run(self._process.wait(), self._said.decode())
-        assert "Traceback (most recent call last)" not in run.text and "INTERNALERROR" not in run.text, run.text
-        return run
+        result = GateResult(self._process.wait(), self._output.decode())
+        assert "Traceback (most recent call last)" not in result.text and "INTERNALERROR" not in result.text, (
+            result.text
+        )
+        return result
 
     def qemu(self) -> int:
-        """The process id of its QEMU, which must be there."""
+        """Return the process id of the gate's only QEMU."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         (qemu,) = (int(child) for child in children if "qemu" in Path(f"/proc/{child}/comm").read_text())
         return qemu
 
     def _more(self) -> bool:
         ready, _, _ = select.select([self._pipe], [], [], self._deadline - time.monotonic())
-        assert ready, f"the gate did not end within {SECONDS:g} s; it said:\n{self._said.decode()}"
+        assert ready, f"the gate did not end within {GATE_TIMEOUT:g} s:\n{self._output.decode()}"
         chunk = os.read(self._pipe.fileno(), 65536)
-        self._said += chunk
+        self._output += chunk
         return bool(chunk)
 
 
 @contextmanager
-def clean(unit: str = UNIT) -> Iterator[Path]:
-    """A folder for a gate's temporary files; afterwards it is empty, no process names it, and the unit is free."""
+def no_leftovers(unit: str = UNIT) -> Iterator[Path]:
+    """Give a folder for temporary files; afterwards assert that no file, process or lease was left behind."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
-        left = [path.name for path in Path(folder).iterdir()] + processes(folder)
-        assert not left, f"the gate left behind: {left}"
+        leftovers = [path.name for path in Path(folder).iterdir()] + processes(folder)
+        assert not leftovers, f"the gate left behind: {leftovers}"
         acquire(unit).release()
 
 
-def processes(naming: str) -> list[str]:
-    """The command lines, of all processes there are, that have this text in them."""
-    return list(_running(naming).values())
+def processes(text: str) -> list[str]:
+    """Return the command lines of all running processes that contain a text."""
+    return list(_running(text).values())
 
 
-def qemu_of(naming: str) -> int:
-    """The process id of the QEMU that has this text in its command line."""
-    (found,) = (pid for pid, line in _running(naming).items() if line.startswith("qemu"))
-    return found
+def qemu_of(text: str) -> int:
+    """Return the process id of the only QEMU whose command line contains a text."""
+    (pid,) = (pid for pid, line in _running(text).items() if line.startswith("qemu"))
+    return pid
 
 
-def _running(naming: str) -> dict[int, str]:
-    """Process id -> command line, of those that have this text in it."""
+def _running(text: str) -> dict[int, str]:
+    """Return process id -> command line of the processes whose command line contains a text."""
     lines = {}
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = file.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-        except OSError:  # it ended just now, and is none of those that are looked for
+        except OSError:  # the process has just ended
             continue
-        if naming in line:
+        if text in line:
             lines[int(file.parent.name)] = line
     return lines
 
 
-def await_exit(pid: int, seconds: float = 10.0) -> None:
-    """Wait until a process has ended that is no child of this one."""
+def await_exit(pid: int, timeout: float = 10.0) -> None:
+    """Wait until a process that is not a child of this one has ended. :param timeout: seconds."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
         return
     try:
-        ready, _, _ = select.select([descriptor], [], [], seconds)
+        ready, _, _ = select.select([descriptor], [], [], timeout)
     finally:
         os.close(descriptor)
-    assert ready, f"process {pid} still runs after {seconds:g} s"
+    assert ready, f"process {pid} still runs after {timeout:g} s"
 
 
-def ask(
+def run_gate(
     *arguments: str | Path,
     unit: str = UNIT,
     before: Sequence[str | Path] = (),
     environment: Mapping[str, str] | None = None,
-) -> Run:
-    """Run a gate to its end, which leaves nothing behind."""
-    with clean(unit) as place, Gate(place, *arguments, before=before, environment=environment) as gate:
+) -> GateResult:
+    """Run a gate to its end and assert that it leaves nothing behind."""
+    with no_leftovers(unit) as folder, Gate(folder, *arguments, before=before, environment=environment) as gate:
         return gate.end()

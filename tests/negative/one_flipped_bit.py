@@ -1,4 +1,4 @@
-"""A plugin, `pytest -p one_flipped_bit`: of all that the vectors expect, one bit is wrong."""
+"""A plugin, `pytest -p one_flipped_bit`: flips one bit of one expected answer."""
 
 import functools
 from dataclasses import replace
@@ -10,25 +10,25 @@ from fixtures.vectors.model import Collection, VectorGroup
 
 GROUP = "AES-128-CBC-MMT-encrypt"
 INDEX = 3
-"""The vector in the group."""
+"""Index of the vector in the group."""
 BIT = 77
-"""In the expected answer, from its first byte's lowest bit on."""
+"""Number of the bit in the expected answer, counted from the lowest bit of the first byte."""
 
 _published = sources.aes
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure() -> None:
-    """Put the spoilt vectors in the place of the published ones, before any test asks for them."""
+    """Replace the published vectors before any test loads them."""
     sources.aes = _aes
 
 
 def flipped(data: bytes) -> bytes:
-    """The same bytes but for one bit."""
+    """Return the bytes with bit BIT flipped."""
     return bytes(byte ^ (1 << BIT % 8 if place == BIT // 8 else 0) for place, byte in enumerate(data))
 
 
-def _spoilt(group: VectorGroup) -> VectorGroup:
+def _with_flipped_bit(group: VectorGroup) -> VectorGroup:
     vectors = list(group.vectors)
     vectors[INDEX] = replace(vectors[INDEX], output=flipped(vectors[INDEX].output))
     return replace(group, vectors=tuple(vectors))
@@ -38,5 +38,5 @@ def _spoilt(group: VectorGroup) -> VectorGroup:
 def _aes() -> Collection:
     published = _published()
     return replace(
-        published, groups=tuple(_spoilt(group) if group.id == GROUP else group for group in published.groups)
+        published, groups=tuple(_with_flipped_bit(group) if group.id == GROUP else group for group in published.groups)
     )

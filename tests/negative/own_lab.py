@@ -1,4 +1,4 @@
-"""A lab with one unit: the virtual machine on a bench, behind a lab file and a board file as any real board is."""
+"""A lab with one unit: a virtual machine described by a lab file and a board file, as a real board is."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from gate_run import UNIT, Gate, Run
+from gate_run import UNIT, Gate, GateResult
 
 from fixtures.virt.build import Built
 from fixtures.virt.qemu import SERVER, Machine, machine
@@ -19,23 +19,23 @@ During = tuple[str, Callable[["OwnLab", Gate], None]]
 
 
 class OwnLab:
-    """What the lab file says, to be changed, and the machine behind it."""
+    """A lab file whose entries a test may change, and the machine that it describes."""
 
     def __init__(self, folder: Path, built: Built, made: Machine) -> None:
-        """Write down what is true of the machine."""
+        """Write the board file and describe the machine."""
         self.folder, self.built, self.made = folder, built, made
         self.tftp, self.image = folder / "tftp", folder / "release"
         (folder / "bench.yaml").write_text("extends: virt\nmade_by: null\nbootloader: {timeout: 10}\n")
         self.restore()
 
     def restore(self) -> None:
-        """Have the image and the lab file's unit as they are when all is well."""
+        """Restore the healthy image and the correct lab-file entries."""
         shutil.rmtree(self.image, ignore_errors=True)
         self.image.mkdir()
         (self.image / "kernel").symlink_to(self.built.kernel)
         (self.image / "initrd").symlink_to(self.built.initrd)
         self.unit: dict[str, Any] = {
-            "name": UNIT.rpartition("/")[2],  # the lease is on this name, whoever else runs these tests
+            "name": UNIT.rpartition("/")[2],  # the lease is taken on this name: each xdist worker has its own
             "board": "bench",
             "console": {"url": f"socket://127.0.0.1:{self.made.console_port}"},
             "power": {"kind": "qmp", "path": str(self.made.qmp)},
@@ -49,13 +49,13 @@ class OwnLab:
         }
 
     def write(self) -> Path:
-        """Write the lab file."""
+        """Write the lab file and return its path."""
         path = self.folder / "lab.yaml"
         path.write_text(json.dumps({"units": [self.unit]}))  # JSON is YAML
         return path
 
-    def ask(self, *arguments: str, during: During | None = None, **environment: str) -> Run:
-        """Run the gate against the unit; once it has printed a text, do something."""
+    def run_gate(self, *arguments: str, during: During | None = None, **environment: str) -> GateResult:
+        """Run the gate against the unit. :param during: a text to wait for, and what to do then."""
         options: list[str | Path] = ["--board", self.folder / "bench.yaml", "--lab", self.write()]
         if "power" in self.unit:
             options += ["--image", self.image]
@@ -69,7 +69,7 @@ class OwnLab:
             return gate.end()
 
     def another_key(self) -> tuple[Path, str]:
-        """The file of a private key that nobody knows, and its public half."""
+        """Return the file of a new private key, and its public key."""
         key = Ed25519PrivateKey.generate()
         path = self.folder / "another_key"
         path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
@@ -79,7 +79,7 @@ class OwnLab:
 
 @contextmanager
 def own_lab(built: Built) -> Iterator[OwnLab]:
-    """A machine, switched off, and a lab file that says where it is."""
+    """Start a machine that is powered off, and give the lab that describes it."""
     with tempfile.TemporaryDirectory(prefix="hil-bench-") as name:
         folder = Path(name)
         (folder / "tftp").mkdir()

@@ -1,10 +1,10 @@
-"""A user's own cryptodev in the place of the stand-in, from its sources, by a Makefile such as cryptodev-linux's."""
+"""`--cryptodev DIR`: a cryptodev module built from a user's sources, with a Makefile such as cryptodev-linux's."""
 
 import shutil
 from pathlib import Path
 
 import pytest
-from gate_run import ROOT, UNIT, Run, ask
+from gate_run import ROOT, UNIT, GateResult, run_gate
 
 STAND_IN = ROOT / "fixtures/virt/cryptodev"
 MAKEFILE = """VERSION = 9.9-own
@@ -19,11 +19,11 @@ FEW = ("tests/test_boot.py", "tests/test_stack.py", "-k", "boot or loaded")
 
 @pytest.fixture
 def sources(tmp_path: Path) -> Path:
-    """The stand-in's, which tell their version to the kernel's log alone, as those of cryptodev-linux do."""
+    """Sources of the stand-in, changed to print their version in the kernel log alone, as cryptodev-linux does."""
     folder = tmp_path / "own"
     shutil.copytree(STAND_IN, folder)
     (folder / "Makefile").write_text(MAKEFILE)
-    main = folder / "cryptodev.c"
+    main = folder / "device.c"
     text = main.read_text().replace("MODULE_VERSION(STANDIN_VERSION);\n", "")
     main.write_text(
         text.replace(
@@ -33,19 +33,19 @@ def sources(tmp_path: Path) -> Path:
     return folder
 
 
-def version(run: Run) -> str:
-    """The version that the run record has."""
+def version(run: GateResult) -> str:
+    """Return the version of cryptodev in the run record."""
     assert run.status == 0, run.text
     (fact,) = (record["value"] for record in run.of("fact") if record["name"] == "cryptodev version")
     return str(fact)
 
 
 def test_sources_are_built_for_the_image(sources: Path) -> None:
-    assert version(ask("--board", UNIT, "--cryptodev", sources, *FEW)) == "9.9-own"
+    assert version(run_gate("--board", UNIT, "--cryptodev", sources, *FEW)) == "9.9-own"
 
 
-def test_sources_that_do_not_compile_are_told_with_what_the_compiler_said(sources: Path) -> None:
-    (sources / "cryptodev.c").write_text("#error this is not finished\n")
-    run = ask("--board", UNIT, "--cryptodev", sources, *FEW)
+def test_compiler_errors_are_shown(sources: Path) -> None:
+    (sources / "device.c").write_text("#error this is not finished\n")
+    run = run_gate("--board", UNIT, "--cryptodev", sources, *FEW)
     assert run.status == 9, run.text
     assert "#error this is not finished" in run.text, run.text

@@ -1,22 +1,22 @@
-"""A run that is ended in the middle, or starts while another has the unit: is nothing lost, and nothing left behind?"""
+"""A run that is interrupted, or that starts while another holds the unit, loses nothing and leaves nothing behind."""
 
 import os
 import signal
 
 import pytest
-from gate_run import RUNS, UNIT, Gate, await_exit, clean
+from gate_run import RUNS, UNIT, Gate, await_exit, no_leftovers
 
 from fixtures.record.record import read
 
 BOOTING = f"switching on {UNIT}"
 
 
-def test_a_second_run_is_told_who_holds_the_unit_and_does_not_disturb() -> None:
-    with clean() as place, Gate(place, "--board", UNIT) as first:
+def test_second_run_reports_the_holder_of_the_unit() -> None:
+    with no_leftovers() as folder, Gate(folder, "--board", UNIT) as first:
         first.await_text(BOOTING)
-        with Gate(place, "--board", UNIT, "tests/test_boot.py") as second:
+        with Gate(folder, "--board", UNIT, "tests/test_boot.py") as second:
             refused = second.end()
-        first.signal(signal.SIGINT)  # it still runs: a whole gate takes longer than a refusal
+        first.signal(signal.SIGINT)  # the first gate still runs: a whole gate takes longer than a refusal
         held = first.end()
     assert refused.status == 9, refused.text
     ((_, reason),) = refused.tests("error").items()
@@ -26,8 +26,8 @@ def test_a_second_run_is_told_who_holds_the_unit_and_does_not_disturb() -> None:
 
 
 @pytest.mark.parametrize("moment", ["switching on", "tftpboot ", "Linux version "])
-def test_ctrl_c_while_it_boots_ends_it_in_order(moment: str) -> None:
-    with clean() as place, Gate(place, "--board", UNIT) as gate:
+def test_ctrl_c_during_boot_ends_the_run_in_order(moment: str) -> None:
+    with no_leftovers() as folder, Gate(folder, "--board", UNIT) as gate:
         gate.await_text(BOOTING)
         if moment not in BOOTING:
             gate.await_console(moment)
@@ -40,21 +40,24 @@ def test_ctrl_c_while_it_boots_ends_it_in_order(moment: str) -> None:
     assert [line["unit"] for line in run.of("run")] == [None, UNIT]
 
 
-def test_kill_9_while_it_boots_takes_qemu_along_and_the_next_run_cleans_up() -> None:
-    with clean() as place:
-        with Gate(place, "--board", UNIT) as gate:
+def test_sigkill_during_boot_ends_qemu_and_the_next_run_cleans_up() -> None:
+    with no_leftovers() as folder:
+        with Gate(folder, "--board", UNIT) as gate:
             gate.await_text(BOOTING)
             qemu = gate.qemu()
             os.kill(gate.pid, signal.SIGKILL)
             assert gate.end().status == -signal.SIGKILL
         await_exit(qemu)
         assert [line["unit"] for line in read(RUNS / "latest") if line["kind"] == "run"] == [None, UNIT]
-        with Gate(place, "--board", UNIT, "tests/test_boot.py") as gate:
+        with Gate(folder, "--board", UNIT, "tests/test_boot.py") as gate:
             assert gate.end().status == 0
 
 
-def test_qemu_killed_among_the_vectors_is_an_error_of_the_lab_and_what_was_found_is_kept() -> None:
-    with clean() as place, Gate(place, "--board", UNIT, "-v", "tests/test_aes.py", "tests/test_throughput.py") as gate:
+def test_killed_qemu_is_a_lab_error_and_results_are_kept() -> None:
+    with (
+        no_leftovers() as folder,
+        Gate(folder, "--board", UNIT, "-v", "tests/test_aes.py", "tests/test_throughput.py") as gate,
+    ):
         gate.await_text("ECB-VarKey-encrypt] PASSED")
         os.kill(gate.qemu(), signal.SIGKILL)
         run = gate.end()

@@ -1,4 +1,4 @@
-"""Memories of the virtual board: written, read back, booted from; and what becomes of it when that goes wrong."""
+"""Flash methods of the virtual board: write, read back and boot, and what happens when one of them fails."""
 
 import os
 import re
@@ -11,47 +11,47 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from gate_run import UNIT, Gate, Run, await_exit, clean
+from gate_run import UNIT, Gate, GateResult, await_exit, no_leftovers
 
 from fixtures import cache
 from fixtures.lab.flash_state import FlashState
 from fixtures.virt.build import build
 
-ASK = "tests/test_boot.py"
+BOOT = "tests/test_boot.py"
 PLACE = {"nor": ("nor", 32 << 20), "disk": ("disk", 0), "disk-linux": ("disk", 0)}
-"""The file in which a way's memory is kept, and where in it the image begins."""
+"""Flash method -> file that holds its memory, and the offset of the image in bytes."""
 PLACED = "flashed/0"
-"""A unit of a board file of its own, which this writes beside its temporary files."""
+"""Unit of a board file that a test writes into its temporary folder."""
 
 
-def memory(way: str, unit: str = UNIT) -> Path:
-    """The file in which a memory is kept."""
-    return cache.home() / f"memories-{unit.replace('/', '@')}" / PLACE[way][0]
+def memory(method: str, unit: str = UNIT) -> Path:
+    """Return the file that holds the memory of a flash method."""
+    return cache.home() / f"memories-{unit.replace('/', '@')}" / PLACE[method][0]
 
 
-def flip(way: str, unit: str = UNIT) -> None:
-    """Change one bit of what a memory holds."""
-    with memory(way, unit).open("r+b") as file:
-        file.seek(PLACE[way][1] + 4711)
+def flip(method: str, unit: str = UNIT) -> None:
+    """Flip one bit in the image that a memory holds."""
+    with memory(method, unit).open("r+b") as file:
+        file.seek(PLACE[method][1] + 4711)
         (byte,) = file.read(1)
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte ^ 1]))
 
 
-def flash(way: str, *more: str | Path) -> Run:
-    """Ask a little of a unit that boots from a memory."""
-    with clean() as place, Gate(place, "--board", UNIT, "--boot", way, *more, ASK) as gate:
+def flash(method: str, *more: str | Path) -> GateResult:
+    """Run test_boot.py on a unit that boots by a flash method."""
+    with no_leftovers() as place, Gate(place, "--board", UNIT, "--boot", method, *more, BOOT) as gate:
         return gate.end()
 
 
 @contextmanager
-def over_and_over(act: Callable[[], None]) -> Iterator[threading.Event]:
-    """Do something all the time, until the event is set or the context ends."""
+def repeating(action: Callable[[], None]) -> Iterator[threading.Event]:
+    """Repeat an action every 10 ms until the event is set or the context ends."""
     stop = threading.Event()
 
     def repeat() -> None:
         while not stop.wait(0.01):
-            act()
+            action()
 
     thread = threading.Thread(target=repeat, daemon=True)
     thread.start()
@@ -62,54 +62,54 @@ def over_and_over(act: Callable[[], None]) -> Iterator[threading.Event]:
         thread.join(10)
 
 
-def facts(run: Run) -> dict[str, object]:
-    """The facts of a run record."""
+def facts(run: GateResult) -> dict[str, object]:
+    """Return the facts of a run record, by name."""
     return {str(line["name"]): line["value"] for line in run.of("fact")}
 
 
-@pytest.mark.parametrize("way", PLACE)
-def test_an_image_is_written_and_booted_and_then_is_there_already(way: str) -> None:
-    FlashState(UNIT).holds(way, "0" * 64)
-    first = flash(way)
+@pytest.mark.parametrize("method", PLACE)
+def test_image_is_written_once_and_booted_twice(method: str) -> None:
+    FlashState(UNIT).holds(method, "0" * 64)
+    first = flash(method)
     assert first.status == 0, first.text
-    assert f"{way}: holds another image" in first.text and f"booting from {way}" in first.text, first.text
-    assert facts(first)["memory"] == f"{way}: written, read back right"
-    second = flash(way)
+    assert f"{method}: holds another image" in first.text and f"booting from {method}" in first.text, first.text
+    assert facts(first)["memory"] == f"{method}: written, read back right"
+    second = flash(method)
     assert second.status == 0, second.text
-    assert f"{way} holds the image already, as was read back" in second.text and "writing" not in second.text
+    assert f"{method} holds the image already, as was read back" in second.text and "writing" not in second.text
     assert facts(second)["SHA-256 in the memory"] == facts(first)["SHA-256 in the memory"]
 
 
-@pytest.mark.parametrize("way", ["nor", "disk"])
-def test_a_bit_that_flipped_since_is_found_and_the_image_is_written_again(way: str) -> None:
-    assert flash(way).status == 0
-    flip(way)
-    run = flash(way)
+@pytest.mark.parametrize("method", ["nor", "disk"])
+def test_flipped_bit_is_found_and_the_image_is_rewritten(method: str) -> None:
+    assert flash(method).status == 0
+    flip(method)
+    run = flash(method)
     assert run.status == 0, run.text
-    assert f"{way} is marked as holding the image, and reads back " in run.text, run.text
-    assert facts(run)["memory"] == f"{way}: written, read back right"
+    assert f"{method} is marked as holding the image, and reads back " in run.text, run.text
+    assert facts(run)["memory"] == f"{method}: written, read back right"
 
 
-def test_a_write_that_is_killed_leaves_the_memory_unknown_and_the_next_run_writes_it() -> None:
+def test_killed_write_leaves_the_state_unknown_and_is_repeated() -> None:
     FlashState(UNIT).holds("nor", "0" * 64)
-    with clean() as place:
-        with Gate(place, "--board", UNIT, "--boot", "nor", ASK) as gate:
+    with no_leftovers() as place:
+        with Gate(place, "--board", UNIT, "--boot", "nor", BOOT) as gate:
             while (begun := FlashState(UNIT).of("nor")) is None or begun.sha256:
-                time.sleep(0.01)  # a file that changes makes no event that a portable wait could be given
+                time.sleep(0.01)  # Python has no portable wait for a file that changes
             qemu = gate.qemu()
             os.kill(gate.pid, signal.SIGKILL)
             assert gate.end().status == -signal.SIGKILL
         await_exit(qemu)
-        mark = FlashState(UNIT).of("nor")
-        assert mark and mark.sha256 is None
-        with Gate(place, "--board", UNIT, "--boot", "nor", ASK) as gate:
+        state = FlashState(UNIT).of("nor")
+        assert state and state.sha256 is None
+        with Gate(place, "--board", UNIT, "--boot", "nor", BOOT) as gate:
             run = gate.end()
     assert run.status == 0, run.text
-    assert f"nor: unknown: a write was started and did not succeed, since {mark.since}, by {mark.user}" in run.text
+    assert f"nor: unknown: a write was started and did not succeed, since {state.since}, by {state.user}" in run.text
     assert facts(run)["memory"] == "nor: written, read back right"
 
 
-def test_a_memory_that_does_not_keep_what_is_written_is_the_lab() -> None:
+def test_memory_that_loses_data_is_a_lab_error() -> None:
     assert flash("disk").status == 0
     place = memory("disk")
 
@@ -117,24 +117,24 @@ def test_a_memory_that_does_not_keep_what_is_written_is_the_lab() -> None:
         with place.open("r+b") as file:
             file.write(b"worn")
 
-    with over_and_over(wear):
+    with repeating(wear):
         run = flash("disk")
     assert run.status == 9, run.text
     assert "disk was written 2 times and reads back " in run.text and ", the CRC-32 of the image's file" in run.text
     assert not run.tests("failed") and not run.tests("passed")
-    assert (mark := FlashState(UNIT).of("disk")) and mark.sha256 is None
+    assert (state := FlashState(UNIT).of("disk")) and state.sha256 is None
 
 
-def test_a_file_that_tftp_cuts_short_is_the_lab_and_nothing_is_written() -> None:
+def test_truncated_tftp_transfer_is_a_lab_error_and_nothing_is_written() -> None:
     FlashState(UNIT).holds("nor", "0" * 64)
-    with clean() as place, Gate(place, "--board", UNIT, "--boot", "nor", ASK) as gate:
+    with no_leftovers() as place, Gate(place, "--board", UNIT, "--boot", "nor", BOOT) as gate:
 
         def cut() -> None:
             for file in place.glob("hil-*/tftp/hil-*/firmware"):
                 if file.stat().st_size > 1 << 20:
                     os.truncate(file, 1 << 20)
 
-        with over_and_over(cut):
+        with repeating(cut):
             run = gate.end()
     assert run.status == 9, run.text
     assert "TFTP: U-Boot fetched 1048576 bytes of firmware, which has " in run.text, run.text
@@ -142,22 +142,24 @@ def test_a_file_that_tftp_cuts_short_is_the_lab_and_nothing_is_written() -> None
 
 
 @pytest.mark.parametrize(
-    ("way", "told"),
+    ("method", "message"),
     [
         ("tftp", "the bootloader is back at its prompt, and had said: .*Bad Linux ARM64 Image magic!"),
         ("nor", "U-Boot says status 1 to 'unzip 6000000 .*': .*gzip"),
     ],
 )
-def test_an_image_that_is_not_for_this_board_is_told_in_u_boots_words(tmp_path: Path, way: str, told: str) -> None:
+def test_image_of_another_board_is_reported_with_the_output_of_u_boot(
+    tmp_path: Path, method: str, message: str
+) -> None:
     for name in ("kernel", "initrd", "firmware"):
         (tmp_path / name).write_bytes(b"an image of another board" * 1000)
-    run = flash(way, "--image", tmp_path)
+    run = flash(method, "--image", tmp_path)
     assert run.status == 9, run.text
     ((_, reason),) = run.tests("error").items()
-    assert re.search(told, reason), reason
+    assert re.search(message, reason), reason
 
 
-def test_a_board_without_room_for_the_file_is_the_lab(tmp_path: Path) -> None:
+def test_full_disk_on_the_board_is_a_lab_error(tmp_path: Path) -> None:
     built = build(None, None, print)
     (tmp_path / "kernel").symlink_to(built.kernel)
     (tmp_path / "initrd").symlink_to(built.initrd)
@@ -168,7 +170,7 @@ def test_a_board_without_room_for_the_file_is_the_lab(tmp_path: Path) -> None:
     assert f"flash: disk full on the board: /tmp of unit {UNIT} has " in run.text, run.text
 
 
-def test_a_write_that_ends_in_a_restart_is_read_back_by_u_boot(tmp_path: Path) -> None:
+def test_write_that_ends_in_a_restart_is_read_back_by_u_boot(tmp_path: Path) -> None:
     board = tmp_path / "flashed.yaml"
     lines = "\n".join(
         [
@@ -184,7 +186,7 @@ def test_a_write_that_ends_in_a_restart_is_read_back_by_u_boot(tmp_path: Path) -
     )
     board.write_text(lines + "\n")
     FlashState(PLACED).begin("disk")
-    with clean(PLACED) as place, Gate(place, "--board", board, "--boot", "disk", ASK) as gate:
+    with no_leftovers(PLACED) as place, Gate(place, "--board", board, "--boot", "disk", BOOT) as gate:
         run = gate.end()
     shutil.rmtree(memory("disk", PLACED).parent)
     assert run.status == 0, run.text

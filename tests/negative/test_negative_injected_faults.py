@@ -1,9 +1,9 @@
-"""Does the gate turn red where something is bad on purpose, for the right reason, and nowhere else?"""
+"""An injected fault fails the tests that concern it, for the right reason, and no others."""
 
 from pathlib import Path
 
 import pytest
-from gate_run import ROOT, UNIT, ask
+from gate_run import ROOT, UNIT, run_gate
 from one_flipped_bit import GROUP, INDEX, flipped
 
 from fixtures.lab.board import load_board
@@ -19,9 +19,9 @@ def _not_proven(*layers: str) -> set[str]:
     return {f"{test}[{layer}-{name}]" for layer in layers for name in PROMISED}
 
 
-def test_right_answers_out_of_software_are_not_proven_to_be_offloaded() -> None:
-    """The whole gate: the fault shows where an application's offload is asked for, and nowhere else."""
-    run = ask("--board", UNIT, "--fault", "engine/offers-nothing")
+def test_right_answers_from_software_do_not_prove_offload() -> None:
+    """The whole gate runs: only the offload tests of the layer `engine` fail."""
+    run = run_gate("--board", UNIT, "--fault", "engine/offers-nothing")
     assert run.status == 1, run.text
     failed = run.tests("failed")
     assert set(failed) == _not_proven("engine") and not run.tests("error") and len(run.tests("passed")) > 200, run.text
@@ -39,7 +39,7 @@ def test_right_answers_out_of_software_are_not_proven_to_be_offloaded() -> None:
 
 
 def test_one_flipped_bit_in_an_expected_answer_is_shown_in_full() -> None:
-    run = ask(
+    run = run_gate(
         "--board", UNIT, "-p", "one_flipped_bit", "tests/test_aes.py", "-k", "AES-128-CBC",
         environment={"PYTHONPATH": str(Path(__file__).parent)},
     )  # fmt: skip
@@ -63,9 +63,9 @@ def test_one_flipped_bit_in_an_expected_answer_is_shown_in_full() -> None:
     assert sum(line["failed"] for line in run.of("vectors")) == len(BOARD.layers)
 
 
-def test_an_engine_with_an_unresolved_import_is_told_with_the_symbol() -> None:
+def test_unresolved_import_of_the_engine_is_named() -> None:
     files = [f"tests/test_{question}.py" for question in ("stack", "symbols", "offload")]
-    run = ask("--board", UNIT, "--fault", "engine/import-missing", *files)
+    run = run_gate("--board", UNIT, "--fault", "engine/import-missing", *files)
     assert run.status == 1, run.text
     failed = run.tests("failed")
     symbols = ("test_every_symbol_of_the_engine_resolves", "test_the_engine_loads_with_immediate_binding")
@@ -81,9 +81,9 @@ def test_an_engine_with_an_unresolved_import_is_told_with_the_symbol() -> None:
     assert "ERR_set_debuX" in run.verdict["why"][0], "the verdict begins with something else"
 
 
-def test_a_module_that_is_not_in_the_image_is_missed() -> None:
-    """The whole gate is asked for, and ends where nothing more can be asked."""
-    run = ask("--board", UNIT, "--fault", "cryptodev/absent")
+def test_missing_module_ends_the_run() -> None:
+    """The whole gate is started, and ends with the first test that needs the module."""
+    run = run_gate("--board", UNIT, "--fault", "cryptodev/absent")
     assert run.status == 1, run.text
     ((test, reason),) = run.tests("failed").items()
     assert test == "test_stack.py::test_cryptodev_is_loaded"
@@ -95,10 +95,10 @@ def test_a_module_that_is_not_in_the_image_is_missed() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.healthy])
-def test_unusual_board_that_is_healthy_is_good(name: str) -> None:
-    """Served by the promised driver at the layers that name it, whatever else that driver allocates."""
+def test_unusual_healthy_board_is_good(name: str) -> None:
+    """The promised driver is named at the kernel layers, whatever other algorithms that driver allocates."""
     files = [f"tests/test_{question}.py" for question in ("stack", "aes", "offload")]
-    run = ask("--board", UNIT, "--fault", name, *files, "-k", "not (VarKey or VarTxt)")
+    run = run_gate("--board", UNIT, "--fault", name, *files, "-k", "not (VarKey or VarTxt)")
     assert run.status == 0, run.text
     served = {
         (line["layer"], line["algorithm"]): line["driver"]
@@ -113,8 +113,8 @@ def test_unusual_board_that_is_healthy_is_good(name: str) -> None:
     }
 
 
-def test_of_several_drivers_in_use_the_promised_one_is_named(tmp_path: Path) -> None:
-    """Here that is the software which the accelerator's driver allocates; without a promise, the highest priority."""
+def test_promised_driver_is_named_when_several_are_in_use(tmp_path: Path) -> None:
+    """The promise is the driver's software fallback; without a promise, the highest priority counts."""
     board = tmp_path / "fallback.yaml"
     board.write_text(
         "extends: virt\nlayers: [openssl, afalg]\nalgorithms:\n"
@@ -122,7 +122,7 @@ def test_of_several_drivers_in_use_the_promised_one_is_named(tmp_path: Path) -> 
         "  AES-192-CBC: {kernel: cbc(aes), driver: null}\n"
     )
     files = ("tests/test_aes.py", "-k", "afalg and (128-CBC or 192-CBC) and MMT")
-    run = ask("--board", board, "--fault", "driver/software-fallback", *files, unit="fallback/0")
+    run = run_gate("--board", board, "--fault", "driver/software-fallback", *files, unit="fallback/0")
     assert run.status == 0, run.text
     assert {line["algorithm"]: line["driver"] for line in run.of("vectors")} == {
         "AES-128-CBC": "cbc(aes-generic)",
@@ -130,8 +130,8 @@ def test_of_several_drivers_in_use_the_promised_one_is_named(tmp_path: Path) -> 
     }
 
 
-def test_throughput_out_of_its_bounds_is_refused(tmp_path: Path) -> None:
-    """A floor above and a ceiling below what any machine shows, and bounds that hold, on one boot."""
+def test_throughput_out_of_bounds_fails(tmp_path: Path) -> None:
+    """One boot: an unreachable floor, a ceiling below any machine, and bounds that hold."""
     bounds = {
         "aes-128-cbc": "{floor: 1.0e+12, ceiling: 1.0e+13}",
         "aes-192-cbc": "{floor: 1, ceiling: 1000}",
@@ -145,7 +145,7 @@ def test_throughput_out_of_its_bounds_is_refused(tmp_path: Path) -> None:
             for name, pair in bounds.items()
         )
     )
-    run = ask("--board", board, "tests/test_throughput.py", unit="bounded/0")
+    run = run_gate("--board", board, "tests/test_throughput.py", unit="bounded/0")
     assert run.status == 1, run.text
     test = "test_throughput.py::test_throughput_is_within_its_bounds"
     failed = run.tests("failed")

@@ -1,28 +1,28 @@
-"""A board that gets into trouble while it is asked: told as what it is, brought back, and all else asked?"""
+"""A unit that fails during a test is reported as such and recovered, and all other tests run."""
 
 import os
 import signal
 from pathlib import Path
 
 import pytest
-from gate_run import UNIT, Gate, Run, clean
+from gate_run import UNIT, Gate, GateResult, no_leftovers
 
 AT = "[openssl-AES-128-CTR-SP800-38A-encrypt]"
 FILES = ("tests/test_boot.py", "tests/test_aes.py", "-k", "boot or (openssl and CTR) or (cryptodev and CTR)")
 
 
-def in_trouble(do: str, unit: str = UNIT, at: str = AT) -> Run:
-    """A gate whose board does something in the middle of a test."""
-    environment = {"PYTHONPATH": str(Path(__file__).parent), "TROUBLE_AT": at, "TROUBLE_DO": do}
+def run_with_fault(command: str, unit: str = UNIT, at: str = AT) -> GateResult:
+    """Run a gate whose board runs a shell command in the middle of the test whose name contains `at`."""
+    environment = {"PYTHONPATH": str(Path(__file__).parent), "TROUBLE_AT": at, "TROUBLE_DO": command}
     with (
-        clean(unit) as place,
-        Gate(place, "--board", unit, "-p", "kernel_fault_plugin", *FILES, environment=environment) as gate,
+        no_leftovers(unit) as folder,
+        Gate(folder, "--board", unit, "-p", "kernel_fault_plugin", *FILES, environment=environment) as gate,
     ):
         return gate.end()
 
 
-def all_but_one_passed(run: Run, outcome: str) -> str:
-    """Whether one test came to an outcome and all others passed; the reason of the one."""
+def reason_of_the_only(outcome: str, run: GateResult) -> str:
+    """Return the reason of the only test with an outcome, when all 37 others passed."""
     ((test, reason),) = run.tests(outcome).items()
     assert test.endswith(AT), test
     assert len(run.tests("passed")) == 37, run.text
@@ -30,10 +30,10 @@ def all_but_one_passed(run: Run, outcome: str) -> str:
 
 
 @pytest.mark.parametrize("unit", [UNIT, "virt/serial"])
-def test_a_kernel_that_crashes_is_the_failure_of_the_test_that_ran(unit: str) -> None:
-    run = in_trouble("echo c > /proc/sysrq-trigger", unit)
+def test_kernel_crash_fails_the_running_test(unit: str) -> None:
+    run = run_with_fault("echo c > /proc/sysrq-trigger", unit)
     assert run.status == 1, run.text
-    reason = all_but_one_passed(run, "failed")
+    reason = reason_of_the_only("failed", run)
     assert reason.startswith("kernel "), reason
     for line in (
         "sysrq: Trigger a crash",
@@ -45,36 +45,39 @@ def test_a_kernel_that_crashes_is_the_failure_of_the_test_that_ran(unit: str) ->
     assert [record["by"] for record in run.of("recovery")] == ["switched off and on"]
 
 
-def test_a_board_that_resets_itself_is_the_failure_of_the_test_that_ran() -> None:
-    run = in_trouble("reboot -f")
+def test_unexpected_reset_fails_the_running_test() -> None:
+    run = run_with_fault("reboot -f")
     assert run.status == 1, run.text
-    assert all_but_one_passed(run, "failed").startswith("unexpected reset"), run.text
+    assert reason_of_the_only("failed", run).startswith("unexpected reset"), run.text
 
 
 @pytest.mark.parametrize(
-    ("do", "climbed"),
+    ("command", "steps"),
     [
         ("kill $(pidof dropbear)", ["interrupted and connected again", "reset by its shell"]),
         ("ip link set eth0 down", ["interrupted and connected again", "reset by its shell"]),
     ],
     ids=["no SSH server", "no network"],
 )
-def test_a_way_in_that_is_lost_is_an_error_and_the_board_is_brought_back(do: str, climbed: list[str]) -> None:
-    run = in_trouble(do)
+def test_lost_ssh_is_an_error_and_the_unit_is_recovered(command: str, steps: list[str]) -> None:
+    run = run_with_fault(command)
     assert run.status == 9, run.text
-    assert "SSH" in all_but_one_passed(run, "error")
-    assert [record["by"] for record in run.of("recovery")] == climbed
+    assert "SSH" in reason_of_the_only("error", run)
+    assert [record["by"] for record in run.of("recovery")] == steps
 
 
-def test_a_board_that_crashes_again_and_again_is_asked_no_more() -> None:
-    run = in_trouble("echo c > /proc/sysrq-trigger", at="[openssl-")
+def test_third_kernel_fault_ends_the_run() -> None:
+    run = run_with_fault("echo c > /proc/sysrq-trigger", at="[openssl-")
     assert run.status == 1, run.text
     assert len(run.tests("failed")) == 3, run.text
     assert "the board was in trouble 3 times" in run.text
 
 
-def test_a_machine_that_stands_still_is_a_silent_hang() -> None:
-    with clean() as place, Gate(place, "--board", UNIT, "-v", "tests/test_boot.py", "tests/test_stack.py") as gate:
+def test_stopped_machine_is_a_silent_hang() -> None:
+    with (
+        no_leftovers() as folder,
+        Gate(folder, "--board", UNIT, "-v", "tests/test_boot.py", "tests/test_stack.py") as gate,
+    ):
         gate.await_text("test_a_command_runs_on_the_board PASSED")
         qemu = gate.qemu()
         os.kill(qemu, signal.SIGSTOP)

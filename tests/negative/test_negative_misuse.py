@@ -1,4 +1,4 @@
-"""Is every mistake of the user's, and all that the host lacks, told in one clear message with the right exit status?"""
+"""Each user mistake, and each thing the host lacks, gives one clear message and the right exit status."""
 
 import os
 import re
@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from gate_run import ROOT, RUNS, UNIT, Run, ask
+from gate_run import ROOT, RUNS, UNIT, GateResult, run_gate
 
 from fixtures.virt import host
 from fixtures.virt.build import build
 
 USER = ("unshare", "--user")
-"""A user who is not root and whom sudo serves nothing, but who may read and write what ours may."""
+"""Run as a user without root rights or sudo, with access to the same files."""
 NETWORK = ("unshare", "--user", "--map-root-user", "--net")
-"""A network of one's own."""
+"""Run in a network namespace of its own."""
 
 FILES = {
     "typo.yaml": "extends: virt\nopenssl:\n  enginee: devcrypto\n",
@@ -66,7 +66,7 @@ MISTAKES = {
         r"board real boots an image: name its folder with --image DIR",
     ),
     "image that is not there": ("--board virt --image {}/none", r"--image \S+/none: no such folder; expected .*"),
-    "a way to boot that is not there": (
+    "unknown boot method": (
         "--board virt --boot nro",
         r"--boot nro: board virt has no such way; there are: tftp, nor, disk, disk-linux; did you mean nor\?",
     ),
@@ -74,21 +74,21 @@ MISTAKES = {
         "--board virt --boot nor --image {}",
         r"--boot nor of board virt writes the file 'firmware' of the image, and the image has only .*",
     ),
-    "a way to boot, and no image": (
+    "boot method without an image": (
         "--board {0}/real.yaml --lab {0}/lab.yaml --boot nor",
         r"board real boots an image: name its folder with --image DIR|--boot nor: .*",
     ),
     "one board twice": ("--board virt --board virt -n 2", r"--board virt is given twice; .*"),
     "two boards, one worker": ("--board virt/0 --board virt/1", r"give -n with 2 boards; .*: -n 2"),
     "too many workers": ("--board virt/0 -n 2", r"-n 2: 2 workers for virt/0, and there is no more than 1 unit of it"),
-    "a question without a board": ("tests/test_boot.py", r"test_boot\.py asks a board: add --board NAME .*"),
+    "board test without a board": ("tests/test_boot.py", r"test_boot\.py asks a board: add --board NAME .*"),
 }
-"""Each is refused at once, exit status 4: (arguments, the first line of the message). {} is a folder with FILES."""
+"""Mistake -> arguments ({} is a folder with FILES), and the first line of the message. The exit status is 4."""
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    """A folder with FILES, and a key for the lab file."""
+    """Return a folder with FILES and with a key for the lab file."""
     for name, text in FILES.items():
         (tmp_path / name).write_text(text.replace("FOLDER", str(tmp_path)))
     key = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
@@ -98,17 +98,17 @@ def files(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("arguments", "message"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_refused_before_anything_is_switched_on(arguments: str, message: str, files: Path) -> None:
+def test_mistake_is_refused_before_power_on(arguments: str, message: str, files: Path) -> None:
     runs = sorted(RUNS.glob("*"))
-    run = ask(*(word.format(files) for word in arguments.split()))
+    run = run_gate(*(word.format(files) for word in arguments.split()))
     assert run.status == 4, run.text
-    told = [line for line in run.text.splitlines() if line.startswith("ERROR: ")]
-    assert len(told) == 1 and re.fullmatch(f"ERROR: {message}", told[0]), run.text
+    errors = [line for line in run.text.splitlines() if line.startswith("ERROR: ")]
+    assert len(errors) == 1 and re.fullmatch(f"ERROR: {message}", errors[0]), run.text
     assert "switching on" not in run.text and sorted(RUNS.glob("*")) == runs
 
 
-def refused_by_the_lab(run: Run, message: str) -> None:
-    """Exit status 9, one error at the first test, nothing failed, nothing passed."""
+def assert_lab_error(run: GateResult, message: str) -> None:
+    """Assert exit status 9 and one error at the first test, with no test failed or passed."""
     assert run.status == 9, run.text
     ((test, reason),) = run.tests("error").items()
     assert test.startswith("test_boot.py::") and re.match(message, reason, re.DOTALL), run.text
@@ -118,14 +118,14 @@ def refused_by_the_lab(run: Run, message: str) -> None:
 
 
 def needs(*command: str) -> None:
-    """Skip the test where this host does not let us do that."""
+    """Skip the test if this host does not permit a command."""
     tried = subprocess.run([*command, "true"], capture_output=True, text=True, check=False)
     if tried.returncode:
-        pytest.skip(f"this host does not let us: {' '.join(command)}: {tried.stderr.strip()}")
+        pytest.skip(f"this host does not permit: {' '.join(command)}: {tried.stderr.strip()}")
 
 
 def programs_without(name: str, folder: Path) -> str:
-    """A PATH that has every program of ours but one."""
+    """Return a PATH with every program but one."""
     for place in reversed(os.environ["PATH"].split(":")):
         for program in Path(place).glob("*"):
             link = folder / program.name
@@ -136,27 +136,27 @@ def programs_without(name: str, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("lacking", ["qemu-system-aarch64", "cpio"])
-def test_a_program_that_the_host_lacks_is_told_with_the_command_that_installs_it(lacking: str, tmp_path: Path) -> None:
+def test_missing_program_is_reported_with_the_install_command(lacking: str, tmp_path: Path) -> None:
     needs(*USER)
-    run = ask("--board", UNIT, before=USER, environment={"PATH": programs_without(lacking, tmp_path)})
+    run = run_gate("--board", UNIT, before=USER, environment={"PATH": programs_without(lacking, tmp_path)})
     package = {"qemu-system-aarch64": "qemu-system-arm"}.get(lacking, lacking)
     command = f"sudo apt-get install --yes --no-install-recommends {package}"
-    refused_by_the_lab(run, f"the virtual board needs packages that this host lacks; run: {re.escape(command)}$")
+    assert_lab_error(run, f"the virtual board needs packages that this host lacks; run: {re.escape(command)}$")
 
 
-def test_a_host_without_apt_is_told_which_packages_it_lacks(tmp_path: Path) -> None:
-    run = ask("--board", UNIT, environment={"PATH": str(tmp_path)})
-    refused_by_the_lab(run, r"the virtual board needs .* no apt-get .* packages qemu-system-arm .*\bmake\b")
+def test_host_without_apt_gets_the_list_of_missing_packages(tmp_path: Path) -> None:
+    run = run_gate("--board", UNIT, environment={"PATH": str(tmp_path)})
+    assert_lab_error(run, r"the virtual board needs .* no apt-get .* packages qemu-system-arm .*\bmake\b")
 
 
 @pytest.mark.parametrize(
-    ("free", "said"),
+    ("free", "message"),
     [(0, "Failed to find an available port"), (1, "Could not set up host forwarding rule")],
     ids=["none for the console", "none for SSH"],
 )
-def test_no_free_port_is_told_in_the_words_of_qemu(free: int, said: str) -> None:
+def test_missing_port_is_reported_with_the_output_of_qemu(free: int, said: str) -> None:
     needs(*NETWORK)
     host.prepare(lambda _: None)
-    build(None, None, lambda _: None)  # from that network nothing can be fetched
+    build(None, None, lambda _: None)  # nothing can be downloaded from that network namespace
     few_ports = (*NETWORK, sys.executable, ROOT / "tests/negative/few_ports.py", str(free))
-    refused_by_the_lab(ask("--board", UNIT, before=few_ports), f"QEMU does not start: .*; it said: .*{said}")
+    assert_lab_error(run_gate("--board", UNIT, before=few_ports), f"QEMU does not start: .*; it said: .*{said}")

@@ -18,14 +18,14 @@ from tftpy import TftpServer
 from fixtures.lab.board import load_board
 from fixtures.virt.build import build
 
-ASK = "tests/test_boot.py"
+BOOT = "tests/test_boot.py"
 
 
 def address() -> str:
-    """An address of this host, not of its loopback; the test is skipped where there is none, or no right to port 69."""
+    """Return a non-loopback address of this host; skip the test without one, or without the right to port 69."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
         try:
-            found.connect(("192.0.2.77", 9))  # sends nothing
+            found.connect(("192.0.2.77", 9))  # a UDP connect sends nothing
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
                 server.bind((found.getsockname()[0], 69))
         except OSError as error:
@@ -33,30 +33,30 @@ def address() -> str:
         return str(found.getsockname()[0])
 
 
-def test_u_boot_fetches_from_the_server_that_the_suite_runs() -> None:
+def test_u_boot_fetches_from_the_built_in_tftp_server() -> None:
     with own_lab(build(None, None, print)) as lab:
         lab.unit["tftp"] = {"server": address()}
-        run = lab.ask(ASK)
+        run = lab.run_gate(BOOT)
         assert run.status == 0, run.text
         assert not list((lab.folder / "place").glob("hil-tftp-*"))
 
 
-class HalfOfIt(BufferedReader):
-    """A file that a server reads to its middle, and then waits for the rest."""
+class StalledFile(BufferedReader):
+    """A file whose second half is not available until `rest` is set."""
 
     def __init__(self, path: Path) -> None:
-        """Open it."""
+        """Open the file."""
         super().__init__(FileIO(path))
         self.middle, self.rest = path.stat().st_size // 2, threading.Event()
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read as files are read."""
+        """Read up to `size` bytes; wait in the second half, at most 120 s."""
         if self.tell() > self.middle:
             self.rest.wait(120)
         return super().read(size)
 
 
-def test_a_server_that_ends_in_the_middle_of_a_file_is_the_lab() -> None:
+def test_tftp_server_that_stops_in_a_file_is_a_lab_error() -> None:
     at = address()
     with own_lab(build(None, None, print)) as lab:
         lab.unit["tftp"]["server"] = at
@@ -64,12 +64,12 @@ def test_a_server_that_ends_in_the_middle_of_a_file_is_the_lab() -> None:
         impatient = ["setenv tftptimeout 1000; setenv tftptimeoutcountmax 1", *lines]
         board = {"extends": "virt", "made_by": None, "boot": {"tftp": impatient}}
         (lab.folder / "bench.yaml").write_text(json.dumps(board))
-        half = HalfOfIt(lab.built.kernel)
-        server = TftpServer(str(lab.image), lambda _name, **_who: half)  # no file there has the name that is asked for
+        half = StalledFile(lab.built.kernel)
+        server = TftpServer(str(lab.image), lambda _name, **_who: half)  # serves the stalled file under any name
         thread = threading.Thread(target=server.listen, args=(at, 69, 1), daemon=True)
         thread.start()
         assert server.is_running.wait(10)
-        run = lab.ask(ASK)
+        run = lab.run_gate(BOOT)
         assert half.tell() > half.middle
         server.stop(now=True)
         half.rest.set()

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 import paramiko
-from gate_run import Gate, Run
+from gate_run import Gate, GateResult
 from ssh_server import USER, ssh_server
 
 from fixtures.lab import lease
@@ -49,7 +49,7 @@ class HostBoard:
         """Add a board of another name, with one unit, which is this host too."""
         self.units.append({**self.units[0], "board": name})
 
-    def ask(self, *arguments: str | Path, environment: Mapping[str, str] | None = None) -> Run:
+    def ask(self, *arguments: str | Path, environment: Mapping[str, str] | None = None) -> GateResult:
         """Run the gate on this unit to its end.
 
         :param environment: what to set beside what is there. Plugins of this folder are found by `-p NAME`.

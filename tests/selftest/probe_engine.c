@@ -1,13 +1,28 @@
 /*
- * A test engine: AES-128-CBC and SHA256 on libcrypto's own low-level functions, and on request bad in one way. The
+ * A test engine: AES-128-CBC and SHA256 by libcrypto's own low-level functions, with a defect on request. The
  * declarations are OpenSSL's (engine.h, evp.h, aes.h, sha.h of 3.0), so that no headers are needed to build it.
  *
- * Its control command MODE: right; wrong (one bit of each answer); nothing (offers no algorithm); refuses (each
- * operation fails); crashes (the sixth operation); hangs (the second); crashes-at-exit.
- * Right in one go: loses-iv (a cipher's update begins with the first IV again); unaligned (wrong from and to addresses that
- * are no multiple of 4); overruns (a byte behind the answer); spoils-input; forgets-copied (a copied digest begins anew);
- * keeps-hashing (a digest that is begun anew goes on); empty-zeros (a digest of nothing is zeros); dies-in-child; leaks (a
- * descriptor each time that a digest begins).
+ * Its control command MODE selects the defect:
+ *
+ *     right              none
+ *     wrong              one bit of each answer is flipped
+ *     nothing            it offers no algorithm
+ *     refuses            each operation fails
+ *     crashes            in the sixth operation
+ *     hangs              in the second operation
+ *     crashes-at-exit    as the process ends
+ *
+ * Defects that a message passed in one call does not show:
+ *
+ *     loses-iv           a cipher's update begins with the first IV again
+ *     unaligned          wrong from and to addresses that are no multiple of 4
+ *     overruns           changes the byte behind the answer
+ *     spoils-input       changes the first byte of the input
+ *     forgets-copied     a copied digest begins anew
+ *     keeps-hashing      a digest that is restarted goes on
+ *     empty-zeros        the digest of the empty message is zeros
+ *     dies-in-child      aborts in a forked child
+ *     leaks              a descriptor each time that a digest begins
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -36,6 +51,7 @@ int ENGINE_set_ctrl_function(ENGINE *, int (*)(ENGINE *, int, long, void *, void
 int ENGINE_set_destroy_function(ENGINE *, int (*)(ENGINE *));
 
 EVP_CIPHER *EVP_CIPHER_meth_new(int nid, int block, int key);
+void EVP_CIPHER_meth_free(EVP_CIPHER *);
 int EVP_CIPHER_meth_set_iv_length(EVP_CIPHER *, int);
 int EVP_CIPHER_meth_set_flags(EVP_CIPHER *, unsigned long);
 int EVP_CIPHER_meth_set_impl_ctx_size(EVP_CIPHER *, int);
@@ -47,6 +63,7 @@ void *EVP_CIPHER_CTX_get_cipher_data(const EVP_CIPHER_CTX *);
 unsigned char *EVP_CIPHER_CTX_iv_noconst(EVP_CIPHER_CTX *);
 
 EVP_MD *EVP_MD_meth_new(int nid, int key_type);
+void EVP_MD_meth_free(EVP_MD *);
 int EVP_MD_meth_set_result_size(EVP_MD *, int);
 int EVP_MD_meth_set_input_blocksize(EVP_MD *, int);
 int EVP_MD_meth_set_app_datasize(EVP_MD *, int);
@@ -71,6 +88,8 @@ enum { AES_128_CBC = 419, SHA256 = 672, CBC_MODE = 2, MODE_COMMAND = 200, STRING
 static char mode[32] = "right";
 static unsigned operations;
 static pid_t bound_by;
+static EVP_CIPHER *cipher_method;
+static EVP_MD *digest_method;
 
 static int is(const char *name)
 {
@@ -124,7 +143,7 @@ static int cipher_do(EVP_CIPHER_CTX *context, unsigned char *out, const unsigned
     return !is("refuses");
 }
 
-/* How many bits a SHA256_CTX was given: its ninth word. */
+/* The low word of SHA256_CTX's count of bits, its ninth. */
 static unsigned *hashed(const EVP_MD_CTX *context)
 {
     return (unsigned *)EVP_MD_CTX_get0_md_data(context) + 8;
@@ -160,8 +179,9 @@ static int digest_final(EVP_MD_CTX *context, unsigned char *out)
 
 static const EVP_CIPHER *cipher(void)
 {
-    static EVP_CIPHER *made;
-    if (!made && (made = EVP_CIPHER_meth_new(AES_128_CBC, 16, 16))) {
+    EVP_CIPHER *made = cipher_method;
+
+    if (!made && (made = cipher_method = EVP_CIPHER_meth_new(AES_128_CBC, 16, 16))) {
         EVP_CIPHER_meth_set_iv_length(made, 16);
         EVP_CIPHER_meth_set_flags(made, CBC_MODE);
         EVP_CIPHER_meth_set_impl_ctx_size(made, sizeof(struct keyed));
@@ -173,8 +193,9 @@ static const EVP_CIPHER *cipher(void)
 
 static const EVP_MD *digest(void)
 {
-    static EVP_MD *made;
-    if (!made && (made = EVP_MD_meth_new(SHA256, 0))) {
+    EVP_MD *made = digest_method;
+
+    if (!made && (made = digest_method = EVP_MD_meth_new(SHA256, 0))) {
         EVP_MD_meth_set_result_size(made, 32);
         EVP_MD_meth_set_input_blocksize(made, 64);
         EVP_MD_meth_set_app_datasize(made, 128);
@@ -216,6 +237,10 @@ static int destroy(ENGINE *engine)
     (void)engine;
     if (is("crashes-at-exit"))
         abort();
+    EVP_CIPHER_meth_free(cipher_method);
+    EVP_MD_meth_free(digest_method);
+    cipher_method = NULL;
+    digest_method = NULL;
     return 1;
 }
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gate_run import Run
+from gate_run import GateResult
 from host_board import HostBoard, host_board
 
 BOOT = "tests/test_boot.py"
@@ -31,7 +31,7 @@ def broken(tmp_path: Path) -> Path:
     return path
 
 
-def last_line(run: Run) -> str:
+def last_line(run: GateResult) -> str:
     """The last line that the gate printed."""
     return run.text.rstrip().splitlines()[-1]
 

@@ -1,4 +1,4 @@
-"""Does the probe compile for boards of every kind, into a program that can open the board's libcrypto?"""
+"""The probe compiles for every kind of board, to a program that can open the board's libcrypto."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -12,13 +12,13 @@ from elftools.elf.gnuversions import GNUVerNeedSection
 from elftools.elf.segments import InterpSegment
 
 from fixtures.outcome import LabError, UsageError
-from fixtures.probe import build as room
+from fixtures.probe import build as build_module
 from fixtures.probe.build import build, known
 
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache for all builds of this file."""
+    """Return the cache of all builds in this file."""
     return tmp_path_factory.mktemp("builds")
 
 
@@ -31,7 +31,7 @@ SOME = [
 
 
 @pytest.mark.parametrize(("architecture", "libc", "machine", "bits", "little", "linker"), SOME)
-def test_the_program_is_dynamic_and_needs_the_c_library_alone(
+def test_program_is_dynamic_and_needs_only_the_c_library(
     cache: Path, architecture: str, libc: str, machine: str, bits: int, little: bool, linker: str
 ) -> None:
     elf = ELFFile(io.BytesIO(build(architecture, libc, cache).read_bytes()))
@@ -44,7 +44,7 @@ def test_the_program_is_dynamic_and_needs_the_c_library_alone(
     assert elf.get_section_by_name(".symtab") is None
 
 
-def test_the_program_runs_on_old_glibc(cache: Path) -> None:
+def test_program_needs_no_symbol_newer_than_glibc_2_28(cache: Path) -> None:
     elf = ELFFile(io.BytesIO(build("aarch64", "glibc", cache).read_bytes()))
     wanted = elf.get_section_by_name(".gnu.version_r")
     assert isinstance(wanted, GNUVerNeedSection)
@@ -52,39 +52,39 @@ def test_the_program_runs_on_old_glibc(cache: Path) -> None:
     assert nodes and max(tuple(map(int, node.split("."))) for node in nodes) <= (2, 28)
 
 
-def test_a_second_build_takes_the_first_ones_program(cache: Path) -> None:
+def test_second_build_reuses_the_first_program(cache: Path) -> None:
     first = build("aarch64", "glibc", cache)
     before = first.stat()
     assert build("aarch64", "glibc", cache) == first
     assert first.stat().st_mtime_ns == before.st_mtime_ns
 
 
-def add(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Build from a copy of the sources with this at the end of the program."""
-    for source in room.SOURCES.glob("*.[ch]"):
+def append_to_main(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let builds use a copy of the sources with `text` at the end of main.c."""
+    for source in build_module.SOURCES.glob("*.[ch]"):
         (folder / source.name).write_bytes(source.read_bytes())
-    with (folder / "probe.c").open("a") as program:
+    with (folder / "main.c").open("a") as program:
         program.write(text)
-    monkeypatch.setattr(room, "SOURCES", folder)
+    monkeypatch.setattr(build_module, "SOURCES", folder)
 
 
-def test_another_source_is_another_program(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_source_is_built_again(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = build("aarch64", "glibc", cache)
-    add("/* changed */\n", tmp_path, monkeypatch)
+    append_to_main("/* changed */\n", tmp_path, monkeypatch)
     second = build("aarch64", "glibc", cache)
     assert second != first and second.exists()
 
 
-def test_a_warning_stops_the_build_with_the_compilers_words(
+def test_warning_fails_the_build_with_the_compiler_message(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add("static int nobody_uses_this;\n", tmp_path, monkeypatch)
+    append_to_main("static int nobody_uses_this;\n", tmp_path, monkeypatch)
     with pytest.raises(LabError, match=r"(?s)did not compile.*nobody_uses_this"):
         build("aarch64", "glibc", cache)
     assert not [path for path in (cache / "probe").iterdir() if path.name.startswith(".")]
 
 
-def test_builds_at_the_same_time_do_not_meet(tmp_path: Path) -> None:
+def test_concurrent_builds_do_not_disturb_each_other(tmp_path: Path) -> None:
     with ThreadPoolExecutor(3) as pool:
         programs = list(pool.map(lambda _: build("x86_64", "musl", tmp_path), range(3)))
     assert len(set(programs)) == 1
@@ -93,18 +93,18 @@ def test_builds_at_the_same_time_do_not_meet(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("architecture", "libc"), [("vax", "glibc"), ("powerpc", "glibc"), ("aarch64", "uclibc")])
-def test_an_unknown_machine_is_a_usage_error_that_lists_the_known(tmp_path: Path, architecture: str, libc: str) -> None:
+def test_unknown_target_is_a_usage_error_that_lists_known_ones(tmp_path: Path, architecture: str, libc: str) -> None:
     with pytest.raises(UsageError, match=f"{architecture}.*{libc}.*Known: aarch64 with glibc or musl;.*x86_64"):
         build(architecture, libc, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_missing_compiler_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "version", lambda _: (_ for _ in ()).throw(PackageNotFoundError("ziglang")))
-    with pytest.raises(LabError, match=r"ziglang .* not installed: see requirements\.txt"):
+def test_missing_compiler_is_a_lab_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_module, "version", lambda _: (_ for _ in ()).throw(PackageNotFoundError("ziglang")))
+    with pytest.raises(LabError, match=r"ziglang is not installed.* See requirements\.txt"):
         build("aarch64", "glibc", tmp_path)
 
 
-def test_every_target_has_a_name() -> None:
+def test_common_architectures_are_known() -> None:
     names = {architecture for architecture, _ in known()}
     assert {"aarch64", "arm", "x86", "mips", "mipsel", "mips64", "powerpc64", "riscv64", "x86_64"} <= names

@@ -1,4 +1,4 @@
-"""Are the answers about cryptodev's interface understood, and judged as the table says?"""
+"""Results of cryptodev's interface rows are parsed and compared with the table."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ from local_shell import LocalShell
 
 from fixtures.lab.board import load_board
 from fixtures.outcome import LabError, ProductError, UsageError
-from fixtures.probe.build import SOURCES, build
+from fixtures.probe.build import build, check_rows, row_names
 from fixtures.probe.interface import (
     Row,
     RowResult,
@@ -41,56 +41,66 @@ needs_probe = pytest.mark.skipif(
 
 
 def answers(caller: str) -> dict[str, RowResult]:
-    """What the probe said on virt."""
+    """Return recorded results of virt."""
     return parse_rows((DATA / f"interface-virt-{caller}.txt").read_text().splitlines())
 
 
-def test_the_table_and_the_probe_have_the_same_rows() -> None:
-    header = (SOURCES / "interface.h").read_text()
-    there = re.findall(r'^    \{"([\w-]+)"', header[header.index("} ROWS[] = {") :], re.MULTILINE)
-    assert len(set(there)) == len(there)
-    assert set(there) == set(ROWS)
-    assert set(ROWS) == {row.name for row in table({})}
+def test_probe_and_table_have_the_same_rows() -> None:
+    check_rows(list(ROWS))
+    assert row_names() == list(dict.fromkeys(row_names()))
+    assert set(row_names()) == set(ROWS) == {row.name for row in table({})}
 
 
-def test_every_row_says_what_is_called_and_by_which_source() -> None:
+@pytest.mark.parametrize(
+    ("expected", "message"),
+    [
+        ([*ROWS, "no-such-row"], "interface_rows.c lacks no-such-row"),
+        ([name for name in ROWS if name != "poll"], "interface_table.py lacks poll"),
+    ],
+)
+def test_build_refuses_a_row_that_is_missing_on_one_side(expected: list[str], message: str) -> None:
+    with pytest.raises(LabError, match=re.escape(message)):
+        check_rows(expected)
+
+
+def test_every_row_names_its_call_and_its_public_source() -> None:
     for row in ROWS.values():
         assert len(row.call) > 8
-        assert re.search(r"\.c\b|\b[RS]\d+\b", row.source), row
+        assert re.search(r"\.c\b", row.source) and not re.search(r"\b[RS]\d+\b", row.source), row
         for pattern in (*row.facts.values(), *row.compat.values()):
             re.compile(pattern)
         assert row.compat.keys() <= row.facts.keys(), row
 
 
 @pytest.mark.parametrize("caller", ["native", "compat"])
-def test_what_a_healthy_board_said_is_right(caller: str) -> None:
+def test_healthy_board_matches_every_row(caller: str) -> None:
     given = answers(caller)
     assert given.keys() == ROWS.keys()
     assert [describe_mismatch(ROWS[name], seen, caller == "compat") for name, seen in given.items()] == [""] * len(ROWS)
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
-def test_every_fact_that_is_another_is_noticed(row: Row) -> None:
+def test_any_changed_fact_is_a_mismatch(row: Row) -> None:
     seen = answers("native")[row.name]
     for name in seen.facts:
         for other in ("?", "", seen.facts[name] + "?", "-99?"):
-            told = describe_mismatch(row, replace(seen, facts={**seen.facts, name: other}), False)
-            assert told.startswith(f"{row.name}: {row.call}\n"), (name, other)
-            assert f"not so    {name}\n" in told
-            assert told.endswith(row.source)
+            message = describe_mismatch(row, replace(seen, facts={**seen.facts, name: other}), False)
+            assert message.startswith(f"{row.name}: {row.call}\n"), (name, other)
+            assert f"differs   {name}\n" in message
+            assert message.endswith(row.source)
 
 
 @pytest.mark.parametrize("more", [{"lacks": "11/0:EINVAL"}, {"surplus": "0"}])
-def test_a_fact_too_many_is_noticed(more: Mapping[str, str]) -> None:
+def test_additional_fact_is_a_mismatch(more: Mapping[str, str]) -> None:
     seen = answers("native")["session-cipher"]
     assert describe_mismatch(ROWS["session-cipher"], replace(seen, facts={**seen.facts, **more}), False)
 
 
-def test_a_fact_too_few_is_noticed() -> None:
+def test_missing_fact_is_a_mismatch() -> None:
     seen = answers("native")["session-cipher"]
     facts = dict(seen.facts)
     del facts["close"]
-    assert "not so    close\n" in describe_mismatch(ROWS["session-cipher"], replace(seen, facts=facts), False)
+    assert "differs   close\n" in describe_mismatch(ROWS["session-cipher"], replace(seen, facts=facts), False)
 
 
 @pytest.mark.parametrize(
@@ -99,19 +109,19 @@ def test_a_fact_too_few_is_noticed() -> None:
         ("died", 11, "ended by SIGSEGV after: "),
         ("died", 99, "ended by signal 99 after: "),
         ("late", 0, "no answer in time, after: "),
-        ("stuck", 0, "not even SIGKILL ends the call"),
+        ("stuck", 0, "SIGKILL does not end the call"),
     ],
 )
-def test_a_row_that_did_not_end_well_is_wrong_whatever_it_had_told(how: str, number: int, words: str) -> None:
+def test_row_that_did_not_end_by_itself_is_a_mismatch_despite_right_facts(how: str, number: int, words: str) -> None:
     seen = replace(answers("native")["poll"], how=how, signal=number)
     assert words in describe_mismatch(ROWS["poll"], seen, False)
 
 
-def test_a_refusal_that_only_a_32_bit_caller_may_get_is_wrong_for_others() -> None:
+def test_refusal_allowed_for_32_bit_callers_is_a_mismatch_for_native_ones() -> None:
     seen = answers("compat")["hash-copy-mid-update"]
     assert seen.facts["copy"] == "EINVAL"
     assert not describe_mismatch(ROWS["hash-copy-mid-update"], seen, True)
-    assert "not so    copy, to-bytes\n" in describe_mismatch(ROWS["hash-copy-mid-update"], seen, False)
+    assert "differs   copy, to-bytes\n" in describe_mismatch(ROWS["hash-copy-mid-update"], seen, False)
     assert "by a 32-bit program" in describe_mismatch(ROWS["session-cipher"], seen, True)
 
 
@@ -127,21 +137,23 @@ def test_a_refusal_that_only_a_32_bit_caller_may_get_is_wrong_for_others() -> No
         ("sessinfo-hash", "hash", "sha1", False),
     ],
 )
-def test_what_may_be_a_drivers_doing_is_told_apart(row: str, fact: str, value: str, may_be: bool) -> None:
+def test_mismatch_is_attributed_to_cryptodev_alone_or_possibly_a_driver(
+    row: str, fact: str, value: str, may_be: bool
+) -> None:
     seen = answers("native")[row]
     bad = replace(seen, facts={**seen.facts, fact: value})
     assert describe_mismatch(ROWS[row], bad, False)
     assert may_be_driver(ROWS[row], bad, False) == may_be
 
 
-def test_what_only_a_32_bit_caller_lacks_is_cryptodevs_doing() -> None:
+def test_algorithm_missing_only_for_32_bit_callers_is_attributed_to_cryptodev() -> None:
     refused = RowResult("done", 0, {"lacks": "11/0:EINVAL"})
     assert may_be_driver(ROWS["session-cipher"], refused, False)
     assert not may_be_driver(ROWS["session-cipher"], refused, True)
     assert may_be_driver(ROWS["session-cipher"], RowResult("stuck", 0, {}), False)
 
 
-def test_what_a_row_lacks_is_told_apart_from_wrong_answers() -> None:
+def test_missing_algorithm_is_reported_as_lacking() -> None:
     assert parse_rows(["row crypt-1MiB done 0 lacks=cipher", "end 1"])["crypt-1MiB"].lacks == "cipher"
     assert not answers("native")["crypt-1MiB"].lacks
 
@@ -159,26 +171,26 @@ def test_what_a_row_lacks_is_told_apart_from_wrong_answers() -> None:
         ("digest", False),
     ],
 )
-def test_only_what_the_board_file_lists_must_be_there(lacks: str, promised: bool) -> None:
+def test_only_algorithms_of_the_board_file_are_promised(lacks: str, promised: bool) -> None:
     assert is_promised(lacks, ["AES-256-CBC", "SHA256"]) == promised
 
 
-def test_a_row_that_told_nothing_is_understood() -> None:
+def test_row_without_facts_is_parsed() -> None:
     assert parse_rows(["row poll died 9 ", "end 1"])["poll"] == RowResult("died", 9, {})
 
 
 @pytest.mark.parametrize("lines", [["hello 1 cryptodev", "row poll done 0 poll=1"], ["row poll done 0 ", "end 2"]])
-def test_a_missing_end_is_the_labs_trouble(lines: list[str]) -> None:
+def test_missing_end_mark_is_a_lab_error(lines: list[str]) -> None:
     with pytest.raises(LabError, match="end mark is missing"):
         parse_rows(lines)
 
 
-def test_a_device_that_does_not_open_is_the_products_trouble() -> None:
+def test_device_that_cannot_be_opened_is_a_product_failure() -> None:
     with pytest.raises(ProductError, match="cannot be opened: open"):
         parse_rows(["hello 1 cryptodev", "fatal open(/dev/crypto): ENOENT, there is no such device node"])
 
 
-def test_large_requests_go_where_no_accelerator_is_promised() -> None:
+def test_large_requests_use_algorithms_without_a_promised_accelerator() -> None:
     board = load_board("virt", BOARDS)
     assert choose_algorithms({name: algorithm.driver for name, algorithm in board.algorithms.items()}) == VIRT | {
         "digest": "SHA256"
@@ -191,24 +203,24 @@ def test_large_requests_go_where_no_accelerator_is_promised() -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where things are built; the compiler's own cache too, which takes longest to fill."""
+    """Return the folder of builds and of the compiler's own cache, which takes longest to fill."""
     return tmp_path_factory.mktemp("probe")
 
 
 @pytest.fixture(scope="module")
 def program(folder: Path) -> str:
-    """The probe for this machine."""
+    """Return the path of a probe for this machine."""
     return str(build(MACHINE, "glibc", folder))
 
 
 @needs_probe
-def test_the_real_probe_tells_that_there_is_no_device(program: str) -> None:
+def test_real_probe_reports_a_missing_device(program: str) -> None:
     with pytest.raises(ProductError, match="ENOENT"):
         run_rows(LocalShell(), program, "/dev/no-such-crypto", VIRT)
 
 
 @needs_probe
-def test_the_real_probe_asks_every_row_of_a_device_that_is_not_cryptodevs(program: str) -> None:
+def test_real_probe_runs_every_row_on_a_foreign_device(program: str) -> None:
     given = run_rows(LocalShell(), program, "/dev/null", VIRT)
     assert given.keys() == ROWS.keys()
     assert given["session-of-nothing-EINVAL"].facts == {"session": "ENOTTY"}
@@ -230,7 +242,7 @@ int ioctl(int fd, unsigned long request, ...)
 
 @pytest.fixture(scope="module")
 def another_ioctl(folder: Path) -> str:
-    """A library whose ioctl() never returns, or aborts the program."""
+    """Return a library whose ioctl() never returns ($HANG), or aborts the program."""
     (folder / "ioctl.c").write_text(IOCTL)
     target = ("-target", f"{MACHINE}-linux-gnu.2.28", "-shared", "-fPIC", "-O2", "-s")
     zig = folder / "zig"
@@ -241,14 +253,14 @@ def another_ioctl(folder: Path) -> str:
 
 
 @needs_probe
-def test_a_row_whose_call_never_returns_is_ended_and_the_last(program: str, another_ioctl: str) -> None:
+def test_row_that_hangs_is_killed_and_ends_the_run(program: str, another_ioctl: str) -> None:
     shell = LocalShell(environment={"LD_PRELOAD": another_ioctl, "HANG": "1"})
-    given = run_rows(shell, program, "/dev/null", VIRT, patience=1)
+    given = run_rows(shell, program, "/dev/null", VIRT, timeout=1)
     assert given == {"session-cipher": RowResult("late", 0, {})}
 
 
 @needs_probe
-def test_rows_that_die_do_not_take_the_others_with_them(program: str, another_ioctl: str) -> None:
+def test_row_that_crashes_does_not_stop_the_others(program: str, another_ioctl: str) -> None:
     given = run_rows(LocalShell(environment={"LD_PRELOAD": another_ioctl}), program, "/dev/null", VIRT)
     assert given.keys() == ROWS.keys()
     assert given["session-cipher"] == RowResult("died", 6, {})
@@ -256,7 +268,7 @@ def test_rows_that_die_do_not_take_the_others_with_them(program: str, another_io
 
 
 @needs_probe
-def test_whether_a_program_runs_here_is_told(program: str, tmp_path: Path) -> None:
+def test_program_that_cannot_run_is_reported_with_the_reason(program: str, tmp_path: Path) -> None:
     foreign = tmp_path / "foreign"
     foreign.write_bytes(b"\x7fELF\x01\x01\x01" + bytes(9) + b"\x02\x00\xff\xff" + bytes(40))
     foreign.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Does the real probe, run on this machine against its libcrypto, say what came out and who did it?"""
+"""The real probe on this machine, with its libcrypto: answers, who served them, and every way to fail."""
 
 import os
 import platform
@@ -59,13 +59,13 @@ SHA512 = group("SHA512-LongMsg")
 
 @pytest.fixture(scope="session")
 def program(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The probe for this machine."""
+    """Return a probe for this machine."""
     return build(MACHINE, "glibc", tmp_path_factory.getbasetemp() / "probe").read_bytes()
 
 
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The test engine for this machine, with libcrypto's symbols left to whoever loads it."""
+    """Return the test engine for this machine. Its libcrypto symbols are left to the program that loads it."""
     folder = tmp_path_factory.getbasetemp() / "engine"  # one for all files that ask for it
     folder.mkdir(exist_ok=True)
     made = folder / "hiltest.so"
@@ -80,7 +80,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @dataclass
-class Bench:
+class ProbeSetup:
     """The probe and the test engine in a folder."""
 
     program: bytes
@@ -97,13 +97,13 @@ class Bench:
 
 
 @pytest.fixture
-def bench(program: bytes, engine: Path, tmp_path: Path) -> Bench:
-    """A folder with the probe and a configuration."""
-    return Bench(program, engine, tmp_path)
+def probe_setup(program: bytes, engine: Path, tmp_path: Path) -> ProbeSetup:
+    """Return a folder for a probe and its configuration."""
+    return ProbeSetup(program, engine, tmp_path)
 
 
 def wrong(groups: Sequence[VectorGroup], answers: Sequence[GroupAnswers]) -> int:
-    """How many answers are not the vectors'; all of them are there."""
+    """Return the number of wrong or failed answers. All must be there."""
     pairs = [
         (vector, answer)
         for group, given in zip(groups, answers, strict=True)
@@ -113,59 +113,59 @@ def wrong(groups: Sequence[VectorGroup], answers: Sequence[GroupAnswers]) -> int
 
 
 @pytest.mark.parametrize("layer", ["openssl", "engine"])
-def test_every_vector_of_every_file_comes_back_right(bench: Bench, layer: Layer) -> None:
+def test_every_vector_is_answered_right(probe_setup: ProbeSetup, layer: Layer) -> None:
     groups = load().groups
-    answers = bench.probe("nothing").run_groups(layer, groups)
+    answers = probe_setup.probe("nothing").run_groups(layer, groups)
     assert wrong(groups, answers) == 0
     assert {given.served_by for given in answers} == {"software"}
     assert all(given.seconds > 0 for given in answers)
 
 
-def test_a_flipped_bit_in_an_expected_answer_is_seen(bench: Bench) -> None:
+def test_flipped_bit_in_an_expected_answer_is_a_mismatch(probe_setup: ProbeSetup) -> None:
     last = CBC.vectors[-1]
     bad = replace(CBC, vectors=(*CBC.vectors[:-1], replace(last, output=bytes([last.output[0] ^ 1]) + last.output[1:])))
-    assert wrong([bad], bench.probe().run_groups("openssl", [bad])) == 1
+    assert wrong([bad], probe_setup.probe().run_groups("openssl", [bad])) == 1
 
 
-def test_hello_names_libcrypto_and_its_file(bench: Bench) -> None:
-    open_layer = bench.probe().open_layer("engine")
+def test_opened_layer_reports_libcrypto_and_its_file(probe_setup: ProbeSetup) -> None:
+    open_layer = probe_setup.probe().open_layer("engine")
     assert open_layer.layer == "engine"
     assert open_layer.version.startswith("OpenSSL ")
     assert open_layer.library.startswith("/") and Path(open_layer.library).name.startswith("libcrypto.so")
     assert open_layer.notes == ()
 
 
-def test_it_takes_the_libcrypto_that_the_openssl_program_wants(bench: Bench) -> None:
-    bin_folder, library = bench.folder / "bin", bench.folder / "lib"
+def test_probe_uses_the_libcrypto_of_the_openssl_program(probe_setup: ProbeSetup) -> None:
+    bin_folder, library = probe_setup.folder / "bin", probe_setup.folder / "lib"
     bin_folder.mkdir()
     library.mkdir()
     other = library / "libcrypto.so.1.1"
-    other.symlink_to(bench.probe().open_layer("openssl").library)
+    other.symlink_to(probe_setup.probe().open_layer("openssl").library)
     openssl = bin_folder / "openssl"
     openssl.write_bytes(b"\x7fELF...\0libssl.so.1.1\0libcrypto.so.1.1\0libc.so.6\0")
     openssl.chmod(0o755)
     shell = LocalShell(environment={"PATH": f"{bin_folder}:{os.environ['PATH']}", "LD_LIBRARY_PATH": str(library)})
-    path = str(bench.folder / "hil-probe")
+    path = str(probe_setup.folder / "hil-probe")
     assert Probe(shell, path).open_layer("openssl").library == str(other)
     openssl.write_bytes(b"a script, or linked statically")
     assert Probe(shell, path).open_layer("openssl").library != str(other)
 
 
-def test_the_software_layer_does_not_look_at_the_configuration(bench: Bench) -> None:
-    answers = bench.probe("wrong").run_groups("openssl", [CBC, SHA256])
+def test_software_layer_ignores_openssl_cnf(probe_setup: ProbeSetup) -> None:
+    answers = probe_setup.probe("wrong").run_groups("openssl", [CBC, SHA256])
     assert wrong([CBC, SHA256], answers) == 0
     assert [given.served_by for given in answers] == ["software", "software"]
 
 
-def test_the_default_way_goes_through_the_configured_engine(bench: Bench) -> None:
+def test_engine_layer_uses_the_configured_engine(probe_setup: ProbeSetup) -> None:
     groups = [CBC, CBC_BACK, SHA256, CTR, SHA512]
-    answers = bench.probe("right").run_groups("engine", groups)
+    answers = probe_setup.probe("right").run_groups("engine", groups)
     assert wrong(groups, answers) == 0
     assert [given.served_by for given in answers] == ["engine hiltest"] * 3 + ["software"] * 2
 
 
-def test_answers_of_a_wrong_engine_are_the_engines(bench: Bench) -> None:
-    answers = bench.probe("wrong").run_groups("engine", [CBC, SHA256, CTR])
+def test_wrong_answers_of_an_engine_are_passed_on(probe_setup: ProbeSetup) -> None:
+    answers = probe_setup.probe("wrong").run_groups("engine", [CBC, SHA256, CTR])
     assert [wrong([group], [given]) for group, given in zip([CBC, SHA256, CTR], answers, strict=True)] == [
         len(CBC.vectors),
         len(SHA256.vectors),
@@ -173,52 +173,52 @@ def test_answers_of_a_wrong_engine_are_the_engines(bench: Bench) -> None:
     ]
 
 
-def test_an_engine_that_offers_nothing_is_told_as_software(bench: Bench) -> None:
-    answers = bench.probe("nothing").run_groups("engine", [CBC, SHA256])
+def test_engine_without_algorithms_is_reported_as_software(probe_setup: ProbeSetup) -> None:
+    answers = probe_setup.probe("nothing").run_groups("engine", [CBC, SHA256])
     assert wrong([CBC, SHA256], answers) == 0
     assert [given.served_by for given in answers] == ["software", "software"]
 
 
-def test_an_engine_that_cannot_be_loaded_is_told_as_software_and_why(bench: Bench) -> None:
-    probe = bench.probe(configuration=CONFIGURATION.replace("{path}", "/nowhere/hiltest.so"))
+def test_engine_that_cannot_be_loaded_is_reported_as_software_with_a_note(probe_setup: ProbeSetup) -> None:
+    probe = probe_setup.probe(configuration=CONFIGURATION.replace("{path}", "/nowhere/hiltest.so"))
     assert [given.served_by for given in probe.run_groups("engine", [CBC])] == ["software"]
     assert any("/nowhere/hiltest.so" in note for note in probe.open_layer("engine").notes)
 
 
-def test_the_explicit_engine_needs_no_configuration(bench: Bench) -> None:
-    probe = bench.probe(explicit=Engine(str(bench.engine), {"MODE": "wrong"}), configuration="")
+def test_explicit_engine_needs_no_openssl_cnf(probe_setup: ProbeSetup) -> None:
+    probe = probe_setup.probe(explicit=Engine(str(probe_setup.engine), {"MODE": "wrong"}), configuration="")
     cbc, sha = probe.run_groups("engine-explicit", [CBC, SHA256])
     assert (cbc.served_by, sha.served_by) == ("engine hiltest", "engine hiltest")
     assert wrong([CBC], [cbc]) == len(CBC.vectors)
 
 
-def test_the_explicit_engine_has_no_software_behind_it(bench: Bench) -> None:
-    probe = bench.probe(explicit=Engine(str(bench.engine)))
+def test_explicit_engine_does_not_fall_back_to_software(probe_setup: ProbeSetup) -> None:
+    probe = probe_setup.probe(explicit=Engine(str(probe_setup.engine)))
     (ctr,) = probe.run_groups("engine-explicit", [CTR])
     assert ctr.served_by == "nobody"
     assert all(answer.error.startswith("EVP_CipherInit_ex: error:") for answer in ctr.answers)
 
 
 @pytest.mark.parametrize(
-    ("named", "said"),
+    ("named", "message"),
     [
         (Engine("no-such-engine"), "no-such-engine"),
         (Engine("/nowhere/x.so"), "/nowhere/x.so"),
         (Engine("PATH", {"NO_SUCH": "1"}), r"ENGINE_ctrl_cmd_string\(NO_SUCH, 1\): error:.*invalid cmd name"),
     ],
 )
-def test_an_explicit_engine_that_cannot_be_used_is_the_products_fault(bench: Bench, named: Engine, said: str) -> None:
-    explicit = replace(named, id=str(bench.engine)) if named.id == "PATH" else named
-    with pytest.raises(ProductError, match=f"layer engine-explicit cannot be opened: .*{said}"):
-        bench.probe(explicit=explicit).open_layer("engine-explicit")
+def test_unusable_explicit_engine_is_a_product_failure(probe_setup: ProbeSetup, named: Engine, message: str) -> None:
+    explicit = replace(named, id=str(probe_setup.engine)) if named.id == "PATH" else named
+    with pytest.raises(ProductError, match=f"layer engine-explicit cannot be opened: .*{message}"):
+        probe_setup.probe(explicit=explicit).open_layer("engine-explicit")
 
 
-def test_the_explicit_layer_wants_a_name(bench: Bench) -> None:
+def test_explicit_layer_without_an_engine_is_a_usage_error(probe_setup: ProbeSetup) -> None:
     with pytest.raises(UsageError, match="engine"):
-        bench.probe().open_layer("engine-explicit")
+        probe_setup.probe().open_layer("engine-explicit")
 
 
-def test_a_call_that_fails_is_an_answer_and_the_run_goes_on(bench: Bench) -> None:
+def test_failed_call_is_an_answer_and_the_run_goes_on(probe_setup: ProbeSetup) -> None:
     cut = replace(CTR.vectors[0], input=b"123")
     bad_key = replace(CTR.vectors[0], key=b"short")
     groups = [
@@ -229,7 +229,7 @@ def test_a_call_that_fails_is_an_answer_and_the_run_goes_on(bench: Bench) -> Non
         VectorGroup("NO-SUCH", "digest", "None", "here", SHA256.vectors[:2]),
         SHA256,
     ]
-    answers = bench.probe().run_groups("openssl", groups)
+    answers = probe_setup.probe().run_groups("openssl", groups)
     errors = [[answer.error for answer in given.answers] for given in answers]
     assert errors[0][0].startswith("EVP_CipherFinal_ex: error:") and "wrong final block length" in errors[0][0]
     assert errors[1][0] == "the vector has a key of 5 bytes and an IV of 16, AES-256-CTR takes 32 and 16"
@@ -237,15 +237,15 @@ def test_a_call_that_fails_is_an_answer_and_the_run_goes_on(bench: Bench) -> Non
     assert errors[0][1] == errors[1][1] == "" and wrong([SHA256], answers[3:]) == 0
 
 
-def test_an_engine_that_refuses_each_operation(bench: Bench) -> None:
-    cbc, sha = bench.probe("refuses").run_groups("engine", [CBC, SHA256])
+def test_refused_operations_are_answers_with_errors(probe_setup: ProbeSetup) -> None:
+    cbc, sha = probe_setup.probe("refuses").run_groups("engine", [CBC, SHA256])
     assert all(answer.error.startswith("EVP_CipherUpdate: ") for answer in cbc.answers)
     assert all(answer.error.startswith("EVP_DigestFinal_ex: ") for answer in sha.answers)
 
 
-def test_a_crash_in_the_engine_is_told_with_its_place(bench: Bench) -> None:
+def test_crash_in_the_engine_is_reported_with_its_place(probe_setup: ProbeSetup) -> None:
     with pytest.raises(ProbeCrash) as caught:
-        bench.probe("crashes").run_groups("engine", [SHA512, CBC, SHA256])
+        probe_setup.probe("crashes").run_groups("engine", [SHA512, CBC, SHA256])
     message = str(caught.value)
     assert (
         "layer engine: the probe was ended by SIGSEGV at AES-128-CBC-VarTxt-encrypt, COUNT = 5 (CBCVarTxt128" in message
@@ -255,31 +255,31 @@ def test_a_crash_in_the_engine_is_told_with_its_place(bench: Bench) -> None:
     assert [answer.output for answer in kept[1].answers] == [vector.output for vector in CBC.vectors[:5]]
 
 
-def test_a_crash_as_the_process_ends_is_told_and_nothing_is_lost(bench: Bench) -> None:
+def test_crash_at_exit_is_reported_and_keeps_all_answers(probe_setup: ProbeSetup) -> None:
     with pytest.raises(ProbeCrash, match="ended by SIGABRT after its last answer, as the process ended") as caught:
-        bench.probe("crashes-at-exit").run_groups("engine", [CBC])
+        probe_setup.probe("crashes-at-exit").run_groups("engine", [CBC])
     assert wrong([CBC], caught.value.kept) == 0
 
 
-def test_a_vector_that_hangs_is_given_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    probe = bench.probe("hangs")
-    monkeypatch.setattr("fixtures.probe.protocol.PATIENCE", 1)
+def test_vector_that_hangs_ends_at_the_timeout(probe_setup: ProbeSetup, monkeypatch: pytest.MonkeyPatch) -> None:
+    probe = probe_setup.probe("hangs")
+    monkeypatch.setattr("fixtures.probe.protocol.VECTOR_TIMEOUT", 1)
     with pytest.raises(ProbeCrash, match=r"no answer within 1 s at .*, COUNT = 1 \(CBC.*answers kept: 1"):
         probe.run_groups("engine", [CBC])
     assert VECTOR_TIMEOUT > 1
 
 
-def test_a_kill_from_outside_is_told(bench: Bench) -> None:
-    probe = bench.probe()
-    path = str(bench.folder / "hil-probe")
+def test_kill_from_outside_is_a_crash(probe_setup: ProbeSetup) -> None:
+    probe = probe_setup.probe()
+    path = str(probe_setup.folder / "hil-probe")
     shell = LocalShell(replace={path: f"sh -c 'kill -9 $$' {path}"})
     with pytest.raises(ProbeCrash, match="ended by SIGKILL at AES-128-CBC-VarTxt-encrypt or later; answers kept: 0"):
         Probe(shell, path).run_groups("engine", [CBC])
     assert wrong([CBC], probe.run_groups("engine", [CBC])) == 0
 
 
-def test_repeat_counts_and_says_who_worked(bench: Bench) -> None:
-    probe = bench.probe("right")
+def test_repeat_reports_count_time_and_server(probe_setup: ProbeSetup) -> None:
+    probe = probe_setup.probe("right")
     cipher = probe.repeat("engine", "AES-128-CBC", "encrypt", 256, 4096)
     digest = probe.repeat("engine", "SHA256", "digest", 10, 100_000)
     ctr = probe.repeat("engine", "AES-128-CTR", "decrypt", 7, 5)
@@ -288,15 +288,15 @@ def test_repeat_counts_and_says_who_worked(bench: Bench) -> None:
     assert 0 < cipher.seconds < 5 and 0 < cipher.cpu_seconds <= cipher.seconds * 1.5
 
 
-def test_repeat_that_stops_is_the_products_fault(bench: Bench) -> None:
+def test_repeat_that_stops_early_is_a_product_failure(probe_setup: ProbeSetup) -> None:
     with pytest.raises(ProductError, match=r"AES-128-CBC encrypt of 16 bytes: stopped after 0, .*EVP_CipherUpdate"):
-        bench.probe("refuses").repeat("engine", "AES-128-CBC", "encrypt", 5, 16)
+        probe_setup.probe("refuses").repeat("engine", "AES-128-CBC", "encrypt", 5, 16)
     with pytest.raises(ProductError, match="no multiple of the block of 16 bytes"):
-        bench.probe().repeat("openssl", "AES-128-CBC", "encrypt", 5, 15)
+        probe_setup.probe().repeat("openssl", "AES-128-CBC", "encrypt", 5, 15)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (b"", "line 0: the input is cut off"),
         (b"end 00000001\n", "line 1: the input was damaged on its way: 00000000 is the CRC-32"),
@@ -304,19 +304,19 @@ def test_repeat_that_stops_is_the_products_fault(bench: Bench) -> None:
         (None, "line 3: the input is cut off"),
     ],
 )
-def test_input_that_was_cut_or_changed_is_refused_before_anything_is_run(
-    bench: Bench, text: bytes | None, said: str
+def test_damaged_input_is_refused_before_anything_runs(
+    probe_setup: ProbeSetup, text: bytes | None, message: str
 ) -> None:
-    bench.probe()
+    probe_setup.probe()
     sent = b"\n".join(encode([CBC]).splitlines()[:3]) + b"\n" if text is None else text
-    result = LocalShell().run(f"{bench.folder}/hil-probe openssl", stdin=sent)
+    result = LocalShell().run(f"{probe_setup.folder}/hil-probe openssl", stdin=sent)
     assert result.exit_status == 2
-    assert f"malformed {said.removeprefix('line ').replace(':', '', 1)}" in result.text
+    assert f"malformed {message.removeprefix('line ').replace(':', '', 1)}" in result.text
     assert "group" not in result.text
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "message"),
     [
         ("grup AES-128-CBC encrypt 0", "1 'grup' is neither group nor repeat"),
         ("group AES-128-CBC encode 0", "1 the operation is 'encode'"),
@@ -327,56 +327,56 @@ def test_input_that_was_cut_or_changed_is_refused_before_anything_is_run(
         ("group SHA256 digest 1\n0 - - abc", "2 the input has an odd number"),
         ("group SHA256 digest 1\n0 - - 0g", "2 the input has '0g'"),
         ("group SHA256 digest 1\n0 - - =", "2 the input is '='"),
-        ("group SHA256 digest 1\n0 - - 00 00", "2 there is no way '00'"),
-        ("group SHA256 digest 1\n0 - - 00 split x", "2 the way's first number is 'x'"),
+        ("group SHA256 digest 1\n0 - - 00 00", "2 there is no stream pattern '00'"),
+        ("group SHA256 digest 1\n0 - - 00 split x", "2 the pattern's first number is 'x'"),
         ("group SHA256 digest 1\n0 - - 00 split 1 2 3", "2 there is more"),
         ("group SHA256 digest 1\n0 - -", "2 there is no input"),
     ],
 )
-def test_input_that_makes_no_sense_is_refused_with_its_line(bench: Bench, lines: str, said: str) -> None:
-    bench.probe()
+def test_malformed_input_is_refused_with_its_line(probe_setup: ProbeSetup, lines: str, message: str) -> None:
+    probe_setup.probe()
     body = f"{lines}\n".encode()
-    result = LocalShell().run(f"{bench.folder}/hil-probe openssl", stdin=body + b"end %08x\n" % zlib.crc32(body))
+    result = LocalShell().run(f"{probe_setup.folder}/hil-probe openssl", stdin=body + b"end %08x\n" % zlib.crc32(body))
     assert result.exit_status == 2
-    assert f"malformed {said}" in result.text
+    assert f"malformed {message}" in result.text
 
 
-def test_a_program_that_does_not_run_there_is_the_labs_fault(tmp_path: Path) -> None:
+def test_program_for_another_machine_is_a_lab_error(tmp_path: Path) -> None:
     with pytest.raises(LabError, match=r"the probe does not run on the board, exit status (126|127)"):
         install(LocalShell(), b"\x7fELFnot for this machine", str(tmp_path / "hil-probe"))
 
 
-def test_no_libcrypto_is_the_products_fault(bench: Bench) -> None:
+def test_missing_libcrypto_is_a_product_failure(probe_setup: ProbeSetup) -> None:
     with pytest.raises(ProductError, match=r"cannot be opened: dlopen: /nowhere/libcrypto\.so"):
-        install(LocalShell(), bench.program, str(bench.folder / "p"), libcrypto="/nowhere/libcrypto.so")
+        install(LocalShell(), probe_setup.program, str(probe_setup.folder / "p"), libcrypto="/nowhere/libcrypto.so")
 
 
-def test_a_library_that_is_no_libcrypto_is_told(bench: Bench) -> None:
+def test_library_without_openssl_functions_is_a_product_failure(probe_setup: ProbeSetup) -> None:
     with pytest.raises(ProductError, match="dlsym: no OpenSSL_version in this libcrypto"):
-        install(LocalShell(), bench.program, str(bench.folder / "p"), libcrypto="libc.so.6")
+        install(LocalShell(), probe_setup.program, str(probe_setup.folder / "p"), libcrypto="libc.so.6")
 
 
-def test_one_command_serves_many_groups_and_starts_at_once(bench: Bench) -> None:
-    bench.probe()
+def test_one_command_serves_many_groups(probe_setup: ProbeSetup) -> None:
+    probe_setup.probe()
     shell = LocalShell()
-    probe = Probe(shell, str(bench.folder / "hil-probe"))
+    probe = Probe(shell, str(probe_setup.folder / "hil-probe"))
     started = time.monotonic()
     probe.run_groups("openssl", [CBC, SHA256, CTR])
     assert len(shell.commands) == 1
     assert time.monotonic() - started < 2
 
 
-def test_an_empty_message_and_long_answers_survive(bench: Bench) -> None:
+def test_empty_messages_and_long_answers_arrive_whole(probe_setup: ProbeSetup) -> None:
     empty = Vector("Len = 0", 1, b"", b"", b"", bytes.fromhex("da39a3ee5e6b4b0d3255bfef95601890afd80709"))
     zeros = Vector("long", 1, bytes(16), bytes(16), bytes(100_000), b"")
     groups = [
         VectorGroup("SHA1", "digest", "Empty", "here", (empty,)),
         VectorGroup("AES-128-CTR", "encrypt", "Long", "here", (zeros, replace(zeros, input=b""))),
     ]
-    sha, ctr = bench.probe().run_groups("openssl", groups)
+    sha, ctr = probe_setup.probe().run_groups("openssl", groups)
     assert sha.answers[0].output == empty.output
     assert (len(ctr.answers[0].output), ctr.answers[1].output) == (100_000, b"")
-    result = LocalShell().run(f"{bench.folder}/hil-probe openssl", stdin=encode(groups))
+    result = LocalShell().run(f"{probe_setup.folder}/hil-probe openssl", stdin=encode(groups))
     assert max(len(line) for line in result.text.splitlines()) < 500
 
 
@@ -395,8 +395,8 @@ def kernel_has(family: str) -> bool:
 HAS_AFALG = kernel_has("AF_ALG")
 
 
-def test_the_kernels_names_in_the_probe_are_those_of_the_board_files() -> None:
-    table = re.findall(r'\{"([A-Z0-9-]+)", "([^"]+)", \d+', (SOURCES / "kernel.h").read_text())
+def test_kernel_names_in_the_probe_match_the_board_files() -> None:
+    table = re.findall(r'\{"([A-Z0-9-]+)", "([^"]+)", \d+', (SOURCES / "kernel_algorithm.c").read_text())
     promised = {
         (name, algorithm.kernel)
         for board in boards(BOARDS)
@@ -407,20 +407,20 @@ def test_the_kernels_names_in_the_probe_are_those_of_the_board_files() -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "said"),
+    ("device", "message"),
     [
         ("/nowhere/crypto", r"open\(/nowhere/crypto\): ENOENT, there is no such device node: is the module"),
         ("/etc", r"open\(/etc\): EISDIR, "),
     ],
 )
-def test_no_device_of_cryptodev_is_the_products_fault(bench: Bench, device: str, said: str) -> None:
-    probe = install(LocalShell(), bench.program, str(bench.folder / "p"), device=device)
-    with pytest.raises(ProductError, match=f"layer cryptodev cannot be opened: {said}"):
+def test_missing_cryptodev_device_is_a_product_failure(probe_setup: ProbeSetup, device: str, message: str) -> None:
+    probe = install(LocalShell(), probe_setup.program, str(probe_setup.folder / "p"), device=device)
+    with pytest.raises(ProductError, match=f"layer cryptodev cannot be opened: {message}"):
         probe.run_groups("cryptodev", [CBC])
 
 
-def test_another_device_in_the_place_of_cryptodevs_is_told_of_each_vector(bench: Bench) -> None:
-    probe = install(LocalShell(), bench.program, str(bench.folder / "p"), device="/dev/null")
+def test_foreign_device_is_an_error_of_each_vector(probe_setup: ProbeSetup) -> None:
+    probe = install(LocalShell(), probe_setup.program, str(probe_setup.folder / "p"), device="/dev/null")
     cbc, sha = probe.run_groups("cryptodev", [CBC, SHA256])
     errors = {answer.error for given in (cbc, sha) for answer in given.answers}
     assert errors == {"ioctl(CIOCGSESSION): ENOTTY, this device is not cryptodev's"}
@@ -430,26 +430,26 @@ def test_another_device_in_the_place_of_cryptodevs_is_told_of_each_vector(bench:
 
 
 @pytest.mark.skipif(HAS_AFALG, reason="this machine's kernel has AF_ALG")
-def test_no_sockets_of_af_alg_are_the_products_fault(bench: Bench) -> None:
-    said = r"layer afalg cannot be opened: socket\(AF_ALG\): EAFNOSUPPORT, this kernel has no such sockets: CONFIG_"
-    with pytest.raises(ProductError, match=said):
-        bench.probe().run_groups("afalg", [CBC])
+def test_kernel_without_af_alg_is_a_product_failure(probe_setup: ProbeSetup) -> None:
+    message = r"layer afalg cannot be opened: socket\(AF_ALG\): EAFNOSUPPORT, this kernel has no such sockets: CONFIG_"
+    with pytest.raises(ProductError, match=message):
+        probe_setup.probe().run_groups("afalg", [CBC])
 
 
 @pytest.mark.skipif(not HAS_AFALG, reason="this machine's kernel has no AF_ALG")
-def test_every_vector_comes_back_right_from_af_alg(bench: Bench) -> None:
+def test_af_alg_answers_every_vector_right(probe_setup: ProbeSetup) -> None:
     groups = load().groups
-    answers = bench.probe().run_groups("afalg", groups)
+    answers = probe_setup.probe().run_groups("afalg", groups)
     assert wrong(groups, answers) == 0
     assert not {given.served_by for given in answers} & {"nobody", "software"}
 
 
 @pytest.mark.skipif(not HAS_AFALG, reason="this machine's kernel has no AF_ALG")
-def test_a_driver_that_is_not_there_is_told(bench: Bench) -> None:
-    (cbc,) = bench.probe().run_groups("afalg", [CBC], driver="cbc-aes-nowhere")
+def test_missing_driver_is_an_error_of_each_vector(probe_setup: ProbeSetup) -> None:
+    (cbc,) = probe_setup.probe().run_groups("afalg", [CBC], driver="cbc-aes-nowhere")
     assert re.match(r"bind\(skcipher, cbc-aes-nowhere\): ENOENT, Linux .* has no such driver", cbc.answers[0].error)
 
 
-def test_only_af_alg_takes_a_drivers_name(bench: Bench) -> None:
+def test_driver_name_at_another_layer_is_a_usage_error(probe_setup: ProbeSetup) -> None:
     with pytest.raises(UsageError, match="layer cryptodev takes no driver's name, as cbc-aes-caam"):
-        bench.probe().run_groups("cryptodev", [CBC], driver="cbc-aes-caam")
+        probe_setup.probe().run_groups("cryptodev", [CBC], driver="cbc-aes-caam")

@@ -1,11 +1,11 @@
-"""Do the ways of handing a message over find what goes wrong in them alone? The real probe, against this libcrypto."""
+"""Stream patterns with the real probe and this machine's libcrypto: each finds the defects that only it can show."""
 
 from collections import Counter
 from dataclasses import replace
 
 import pytest
 from local_shell import LocalShell
-from test_probe_run import MACHINE, Bench, bench, engine, program, pytestmark, wrong
+from test_probe_run import MACHINE, ProbeSetup, engine, probe_setup, program, pytestmark, wrong
 
 from fixtures.outcome import LabError
 from fixtures.probe.known_answers import describe_mismatches, find_mismatches
@@ -14,30 +14,30 @@ from fixtures.probe.wire import encode
 from fixtures.vectors.model import Vector, VectorGroup
 from fixtures.vectors.streams import CIPHERS, DIGESTS, streams
 
-__all__ = ["MACHINE", "bench", "engine", "program", "pytestmark"]
+__all__ = ["MACHINE", "engine", "probe_setup", "program", "pytestmark"]
 
 GROUPS = streams()
 ENGINES = tuple(group for group in GROUPS if group.algorithm in ("AES-128-CBC", "SHA256"))
-"""What the test engine has."""
+"""The groups of algorithms that the test engine has."""
 
 
-def ways(group: VectorGroup) -> set[str]:
+def pattern_names(group: VectorGroup) -> set[str]:
     return {vector.pattern.split()[0] for vector in group.vectors}
 
 
 @pytest.mark.parametrize("layer", ["openssl", "engine"])
-def test_all_is_right_whatever_the_way(bench: Bench, layer: Layer) -> None:
-    answers = bench.probe("right").run_groups(layer, GROUPS)
+def test_every_stream_pattern_is_answered_right(probe_setup: ProbeSetup, layer: Layer) -> None:
+    answers = probe_setup.probe("right").run_groups(layer, GROUPS)
     assert wrong(GROUPS, answers) == 0
     served = {(group.algorithm, given.served_by) for group, given in zip(GROUPS, answers, strict=True)}
     expected = "engine hiltest" if layer == "engine" else "software"
     assert {by for name, by in served if name in ("AES-128-CBC", "SHA256")} == {expected}
 
 
-def test_every_algorithm_is_asked_every_kind_of_way() -> None:
+def test_every_algorithm_has_vectors_of_every_pattern() -> None:
     assert len({group.id for group in GROUPS}) == len(GROUPS)
     for algorithm in ("AES-128-CBC", "AES-128-ECB", "AES-128-CTR", *DIGESTS):
-        asked = set().union(*(ways(group) for group in GROUPS if group.algorithm == algorithm))
+        asked = set().union(*(pattern_names(group) for group in GROUPS if group.algorithm == algorithm))
         common = {"split", "pieces", "update", "bare", "offset", "sources", "copy", "again", "rewind", "many", "fork"}
         assert asked == common | ({"at-once"} if algorithm in DIGESTS else {"destinations", "both", "over", "share"})
     assert {group.operation for group in GROUPS if group.algorithm == "AES-128-CBC"} == {"encrypt", "decrypt"}
@@ -49,16 +49,16 @@ def test_ctr_is_split_at_every_length_to_beyond_three_blocks() -> None:
     assert {f"split {n}" for n in range(1, 49)} <= {vector.pattern for vector in group.vectors}
 
 
-def test_a_wrong_reference_is_seen_in_every_way(bench: Bench) -> None:
+def test_flipped_bit_is_a_mismatch_in_every_pattern(probe_setup: ProbeSetup) -> None:
     def flipped(vector: Vector) -> Vector:
         return replace(vector, output=vector.output[:-1] + bytes([vector.output[-1] ^ 1]) if vector.output else b"\1")
 
     bad = [replace(group, vectors=tuple(map(flipped, group.vectors))) for group in GROUPS]
-    assert wrong(bad, bench.probe().run_groups("openssl", bad)) == sum(len(group.vectors) for group in GROUPS)
+    assert wrong(bad, probe_setup.probe().run_groups("openssl", bad)) == sum(len(group.vectors) for group in GROUPS)
 
 
 OVERRUN = "it wrote outside of the 320 bytes of its answer"
-BAD_WAYS = {
+ENGINE_DEFECTS = {
     "loses-iv": ({"split", "pieces", "copy", "share", "fork"}, ""),
     "unaligned": ({"sources", "destinations", "both", "over", "offset"}, "byte 319 of 320"),
     "overruns": ({"offset", "sources", "destinations", "both", "over"}, OVERRUN),
@@ -69,43 +69,43 @@ BAD_WAYS = {
     "leaks": ({"many"}, "descriptors more after 32 messages were begun anew in one context"),
     "dies-in-child": ({"fork", "share"}, "the forked child was ended by signal 6 (Aborted)"),
 }
-"""The test engine's mode -> ways that it spoils, and what must be said."""
+"""The test engine's mode -> patterns that it breaks, and a text that must be reported."""
 
 
-@pytest.mark.parametrize("mode", BAD_WAYS)
-def test_an_engine_that_is_bad_in_some_ways_is_found_by_them(bench: Bench, mode: str) -> None:
-    answers = bench.probe(mode).run_groups("engine", ENGINES)
+@pytest.mark.parametrize("mode", ENGINE_DEFECTS)
+def test_engine_defect_is_found_by_its_patterns(probe_setup: ProbeSetup, mode: str) -> None:
+    answers = probe_setup.probe(mode).run_groups("engine", ENGINES)
     bad: Counter[str] = Counter()
-    said = ""
+    messages = ""
     for group, given in zip(ENGINES, answers, strict=True):
         found = find_mismatches(group, given)
         bad.update(vector.pattern.split()[0] for vector, _ in found)
-        said += describe_mismatches("engine", group, given, found) + "".join(answer.error for _, answer in found)
-    expected, message = BAD_WAYS[mode]
+        messages += describe_mismatches("engine", group, given, found) + "".join(answer.error for _, answer in found)
+    expected, message = ENGINE_DEFECTS[mode]
     assert expected <= set(bad), bad
-    assert message in said
+    assert message in messages
     right = sum(len(group.vectors) for group in ENGINES) - sum(bad.values())
     assert right > 40, bad
 
 
-def test_a_way_that_nobody_knows_is_refused(bench: Bench) -> None:
+def test_unknown_pattern_is_refused(probe_setup: ProbeSetup) -> None:
     (group, *_) = GROUPS
     odd = replace(group, vectors=(replace(group.vectors[0], pattern="sideways 1"),))
-    with pytest.raises(LabError, match="there is no way 'sideways'"):
-        bench.probe().run_groups("openssl", [odd])
+    with pytest.raises(LabError, match="there is no stream pattern 'sideways'"):
+        probe_setup.probe().run_groups("openssl", [odd])
 
 
-def test_an_answer_that_comes_again_is_one_byte_on_the_wire(bench: Bench) -> None:
+def test_repeated_answer_is_one_byte_on_the_wire(probe_setup: ProbeSetup) -> None:
     (group,) = [group for group in GROUPS if group.id == "SHA256-pieces"]
-    bench.probe()
-    said = LocalShell().run(f"{bench.folder}/hil-probe openssl", stdin=encode([group])).text
-    assert said.count(f" {group.vectors[0].output.hex()} #") == 1
-    assert said.count(" = #") == len(group.vectors) - 1
+    probe_setup.probe()
+    output = LocalShell().run(f"{probe_setup.folder}/hil-probe openssl", stdin=encode([group])).text
+    assert output.count(f" {group.vectors[0].output.hex()} #") == 1
+    assert output.count(" = #") == len(group.vectors) - 1
 
 
-def test_an_error_is_told_with_its_way_and_long_values_in_short(bench: Bench) -> None:
+def test_mismatch_names_its_pattern_and_shortens_long_values(probe_setup: ProbeSetup) -> None:
     (group,) = [group for group in GROUPS if group.id == "AES-128-CBC-buffers-encrypt"]
-    (given,) = bench.probe("wrong").run_groups("engine", [group])
+    (given,) = probe_setup.probe("wrong").run_groups("engine", [group])
     text = describe_mismatches("engine", group, given, find_mismatches(group, given))
     assert "320 bytes, pattern 'sources 1', fixtures/vectors/streams.py:1\n" in text
     assert ", byte 319 is the first that differs" in text

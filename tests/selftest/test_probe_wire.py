@@ -1,4 +1,4 @@
-"""Is damage on the way noticed, whatever it is, and is nothing invented?"""
+"""The wire format: any damage on the way is detected, and what is undamaged is parsed."""
 
 import random
 import zlib
@@ -9,7 +9,7 @@ import pytest
 from fixtures.link.shell import CommandResult
 from fixtures.outcome import LabError
 from fixtures.probe.protocol import Probe, ProbeCrash
-from fixtures.probe.wire import Answer, Repeat, encode, read, seal, serving_driver, whole_lines
+from fixtures.probe.wire import Answer, Repeat, encode, parse_transcript, seal, serving_driver, whole_lines
 from fixtures.vectors.model import Vector, VectorGroup
 
 VECTORS = (
@@ -21,7 +21,7 @@ GROUPS = (
     VectorGroup("AES-128-CBC", "encrypt", "VarKey", "CBCVarKey128.rsp", VECTORS),
     VectorGroup("SHA1", "digest", "ShortMsg", "SHA1ShortMsg.rsp", (Vector("Len = 0", 7, b"", b"", b"", b"\1" * 20),)),
 )
-SAID = [
+LINES = [
     "hello 1 engine",
     "version OpenSSL 3.0.22 25 Aug 2026",
     "library /usr/lib/libcrypto.so.3",
@@ -39,8 +39,8 @@ SAID = [
 KERNEL = b"[  12.345678] virtio_crypto virtio0: queue full\r\n"
 
 
-def sealed(said: list[str]) -> list[bytes]:
-    return [f"{seal(number, words)}\n".encode() for number, words in enumerate(said)]
+def sealed(lines: list[str]) -> list[bytes]:
+    return [f"{seal(number, words)}\n".encode() for number, words in enumerate(lines)]
 
 
 @dataclass
@@ -69,14 +69,14 @@ def answers(output: bytes, status: int = 0) -> list[tuple[Answer, ...]]:
     return [group.answers for group in given]
 
 
-WHOLE = b"".join(sealed(SAID))
+WHOLE = b"".join(sealed(LINES))
 RIGHT = [
-    (Answer(bytes(range(48)), ""), Answer(bytes(range(1, 49)), ""), Answer(b"", SAID[7].removeprefix("e 0.2 "))),
+    (Answer(bytes(range(48)), ""), Answer(bytes(range(1, 49)), ""), Answer(b"", LINES[7].removeprefix("e 0.2 "))),
     (Answer(b"\1" * 20, ""),),
 ]
 
 
-def test_whole_output_is_understood() -> None:
+def test_undamaged_output_is_parsed() -> None:
     assert answers(WHOLE) == RIGHT
     assert answers(WHOLE.replace(b"\n", b"\r\n")) == RIGHT
     given = Probe(Replay(WHOLE), "p").run_groups("engine", GROUPS)
@@ -98,25 +98,25 @@ def test_whole_output_is_understood() -> None:
         ("", "cbc-aes-caam", ""),
     ],
 )
-def test_of_several_drivers_the_promised_one_serves_or_the_one_of_highest_priority(
+def test_serving_driver_is_the_promised_one_or_that_of_highest_priority(
     served_by: str, promised: str | None, expected: str
 ) -> None:
     assert serving_driver(served_by, promised) == expected
 
 
 def test_probe_names_the_promised_driver_of_each_algorithm() -> None:
-    said = [line.replace("engine devcrypto", "first|promised").replace("software", "first|other") for line in SAID]
-    probe = Probe(Replay(b"".join(sealed(said))), "p", promised={"AES-128-CBC": "promised", "SHA1": "promised"})
+    lines = [line.replace("engine devcrypto", "first|promised").replace("software", "first|other") for line in LINES]
+    probe = Probe(Replay(b"".join(sealed(lines))), "p", promised={"AES-128-CBC": "promised", "SHA1": "promised"})
     assert [group.served_by for group in probe.run_groups("engine", GROUPS)] == ["promised", "first"]
 
 
-def test_kernel_messages_between_lines_are_passed_over() -> None:
-    assert answers(KERNEL + KERNEL.join(sealed(SAID)) + KERNEL) == RIGHT
+def test_kernel_messages_between_lines_are_ignored() -> None:
+    assert answers(KERNEL + KERNEL.join(sealed(LINES)) + KERNEL) == RIGHT
 
 
-@pytest.mark.parametrize("at", range(len(SAID)))
-def test_a_flipped_bit_anywhere_in_a_line_is_noticed(at: int) -> None:
-    lines = sealed(SAID)
+@pytest.mark.parametrize("at", range(len(LINES)))
+def test_flipped_bit_anywhere_in_a_line_is_detected(at: int) -> None:
+    lines = sealed(LINES)
     line = lines[at]
     for position in range(len(line)):
         for bit in (0, 3, 5, 7):
@@ -126,42 +126,42 @@ def test_a_flipped_bit_anywhere_in_a_line_is_noticed(at: int) -> None:
                 answers(b"".join([*lines[:at], bytes(changed), *lines[at + 1 :]]))
 
 
-@pytest.mark.parametrize("at", range(len(SAID)))
-def test_a_lost_line_is_noticed(at: int) -> None:
-    lines = sealed(SAID)
+@pytest.mark.parametrize("at", range(len(LINES)))
+def test_lost_line_is_detected(at: int) -> None:
+    lines = sealed(LINES)
     with pytest.raises(LabError, match="1 answer line damaged"):
         answers(b"".join(lines[:at] + lines[at + 1 :]))
 
 
-@pytest.mark.parametrize("at", range(len(SAID)))
-def test_a_line_that_comes_twice_is_noticed(at: int) -> None:
-    lines = sealed(SAID)
+@pytest.mark.parametrize("at", range(len(LINES)))
+def test_repeated_line_is_detected(at: int) -> None:
+    lines = sealed(LINES)
     with pytest.raises(LabError, match="1 answer line damaged"):
         answers(b"".join([*lines[:at], lines[at], *lines[at:]]))
 
 
-@pytest.mark.parametrize("at", range(len(SAID)))
-def test_a_kernel_message_in_the_middle_of_a_line_is_noticed(at: int) -> None:
-    lines = sealed(SAID)
+@pytest.mark.parametrize("at", range(len(LINES)))
+def test_kernel_message_inside_a_line_is_detected(at: int) -> None:
+    lines = sealed(LINES)
     for position in range(1, len(lines[at]) - 1):
         broken = lines[at][:position] + KERNEL + lines[at][position:]
         with pytest.raises(LabError, match="1 answer line damaged"):
             answers(b"".join([*lines[:at], broken, *lines[at + 1 :]]))
 
 
-def test_swapped_lines_are_put_in_their_order() -> None:
-    lines = sealed(SAID)
+def test_swapped_lines_are_reordered() -> None:
+    lines = sealed(LINES)
     assert answers(b"".join([*lines[:5], lines[6], lines[5], *lines[7:]])) == RIGHT
 
 
 def test_every_damaged_line_is_counted() -> None:
-    lines = sealed(SAID)
+    lines = sealed(LINES)
     lines[4], lines[6], lines[9] = b"", lines[6].replace(b"a", b"b", 1), KERNEL
     with pytest.raises(LabError, match="3 answer lines damaged between the probe and here"):
         answers(b"".join(lines))
 
 
-def test_random_bytes_lost_never_pass() -> None:
+def test_randomly_lost_bytes_are_detected() -> None:
     chance = random.Random(4)
     for _ in range(300):
         start = chance.randrange(len(WHOLE))
@@ -172,15 +172,15 @@ def test_random_bytes_lost_never_pass() -> None:
             answers(cut)
 
 
-def test_whole_lines_tells_the_lines_up_to_the_first_that_is_missing() -> None:
-    lines = sealed(SAID)
-    assert whole_lines(WHOLE) == (SAID, 0)
-    assert whole_lines(b"".join(lines[:5] + lines[6:])) == (SAID[:5], 1)
+def test_whole_lines_returns_lines_up_to_the_first_missing_one() -> None:
+    lines = sealed(LINES)
+    assert whole_lines(WHOLE) == (LINES, 0)
+    assert whole_lines(b"".join(lines[:5] + lines[6:])) == (LINES[:5], 1)
     assert whole_lines(b"nothing\n") == ([], 0)
-    assert whole_lines(WHOLE + b"@99 a 9.9 00 #00000000\n") == (SAID, 1)
+    assert whole_lines(WHOLE + b"@99 a 9.9 00 #00000000\n") == (LINES, 1)
 
 
-def test_the_check_is_zlibs_crc32_of_what_stands_between() -> None:
+def test_seal_is_the_crc32_of_number_and_words() -> None:
     assert seal(7, "end 0 0") == f"@7 end 0 0 #{zlib.crc32(b'7 end 0 0'):08x}"
 
 
@@ -200,20 +200,20 @@ def test_the_check_is_zlibs_crc32_of_what_stands_between() -> None:
         (12, "ended"),
     ],
 )
-def test_whole_lines_that_do_not_fit_what_was_asked_are_refused(at: int, words: str) -> None:
-    said = [*SAID[:at], words, *SAID[at + 1 :]]
-    with pytest.raises(LabError, match=r"does not fit what it was asked"):
-        answers(b"".join(sealed(said)))
+def test_lines_that_do_not_fit_the_tasks_are_refused(at: int, words: str) -> None:
+    lines = [*LINES[:at], words, *LINES[at + 1 :]]
+    with pytest.raises(LabError, match=r"does not fit its input"):
+        answers(b"".join(sealed(lines)))
 
 
-@pytest.mark.parametrize("last", range(1, len(SAID)))
-def test_output_without_its_end_is_refused(last: int) -> None:
+@pytest.mark.parametrize("last", range(1, len(LINES)))
+def test_output_without_end_mark_is_refused(last: int) -> None:
     with pytest.raises(LabError, match=r"1 answer line damaged.*end mark is missing, exit status 0"):
-        answers(b"".join(sealed(SAID[:last])))
+        answers(b"".join(sealed(LINES[:last])))
 
 
-def test_a_death_keeps_what_was_answered_and_names_the_place() -> None:
-    output = b"".join(sealed([*SAID[:7], "died SIGBUS 0.2"])) + b"Bus error\n"
+def test_crash_keeps_earlier_answers_and_names_its_place() -> None:
+    output = b"".join(sealed([*LINES[:7], "died SIGBUS 0.2"])) + b"Bus error\n"
     with pytest.raises(ProbeCrash) as caught:
         answers(output, 135)
     assert "ended by SIGBUS at AES-128-CBC-VarKey-encrypt, COUNT = 2 (CBCVarKey128.rsp:20); answers kept: 2" in str(
@@ -223,14 +223,14 @@ def test_a_death_keeps_what_was_answered_and_names_the_place() -> None:
     assert [group.answers for group in caught.value.kept] == [RIGHT[0][:2]]
 
 
-def test_a_death_on_a_damaged_line_is_still_a_death() -> None:
-    lines = sealed([*SAID[:7], "died SIGBUS 0.2"])
+def test_crash_on_a_damaged_line_is_still_a_crash() -> None:
+    lines = sealed([*LINES[:7], "died SIGBUS 0.2"])
     with pytest.raises(ProbeCrash, match=r"ended by SIGBUS .* or later; answers kept: 2") as caught:
         answers(b"".join(lines[:-1]) + lines[-1][:9] + KERNEL + lines[-1][9:], 128 + 7)
     assert "1 answer line damaged" in str(caught.value)
 
 
-def test_input_is_written_in_short() -> None:
+def test_input_abbreviates_repeated_fields() -> None:
     body = (
         "group AES-128-CBC encrypt 3\n"
         f"0 {'6b' * 16} {'69' * 16} {(b'one' * 16).hex()}\n"
@@ -244,20 +244,22 @@ def test_input_is_written_in_short() -> None:
     assert sent == body + b"end %08x\n" % zlib.crc32(body)
 
 
-def test_a_way_stands_behind_its_vector_and_an_answer_once_more_is_a_sign() -> None:
-    vectors = tuple(replace(VECTORS[0], pattern=way) for way in ("split 1", "split 2", "many 3", "bare"))
+def test_pattern_follows_its_vector_and_repeated_answers_are_expanded() -> None:
+    vectors = tuple(replace(VECTORS[0], pattern=pattern) for pattern in ("split 1", "split 2", "many 3", "bare"))
     group = VectorGroup("AES-128-CBC", "encrypt", "pieces", "here", vectors)
     assert encode([group]).splitlines()[2:5] == [b"1 = = = split 2", b"2 = = = many 3", b"3 = = = bare"]
-    said = ["group 0 AES-128-CBC encrypt 4", "a 0.0 ab", "a 0.1 =", "e 0.2 too many", "a 0.3 =", "done 0 4 0.1 nobody"]
-    (given,) = read(said, [group]).groups
+    lines = ["group 0 AES-128-CBC encrypt 4", "a 0.0 ab", "a 0.1 =", "e 0.2 too many", "a 0.3 =", "done 0 4 0.1 nobody"]
+    (given,) = parse_transcript(lines, [group]).groups
     assert given.answers == (Answer(b"\xab", ""), Answer(b"\xab", ""), Answer(b"", "too many"), Answer(b"\xab", ""))
-    with pytest.raises(LabError, match="does not fit what it was asked"):
-        read([said[0], "a 0.0 ="], [group])
+    with pytest.raises(LabError, match="does not fit its input"):
+        parse_transcript([lines[0], "a 0.0 ="], [group])
 
 
-def test_a_repeat_is_read_between_groups() -> None:
+def test_repeat_is_parsed_between_groups() -> None:
     task = Repeat("AES-128-CBC", "decrypt", 256, 4096)
-    said = read([*SAID[:9], "repeated 1 256 0.5 0.25 engine devcrypto", "end 2 3"], [GROUPS[0], task])
-    assert said.ended and said.repeats[0].operations == 256 and said.repeats[0].cpu_seconds == 0.25
+    transcript = parse_transcript(
+        [*LINES[:9], "repeated 1 256 0.5 0.25 engine devcrypto", "end 2 3"], [GROUPS[0], task]
+    )
+    assert transcript.ended and transcript.repeats[0].operations == 256 and transcript.repeats[0].cpu_seconds == 0.25
     with pytest.raises(LabError, match="no repeat belongs here"):
-        read([*SAID[:3], "repeated 0 256 0.5 0.25 software"], [GROUPS[0]])
+        parse_transcript([*LINES[:3], "repeated 0 256 0.5 0.25 software"], [GROUPS[0]])

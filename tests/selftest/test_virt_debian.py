@@ -1,4 +1,4 @@
-"""Are packages of another architecture fetched and unpacked, by the real apt, from a repository in a folder?"""
+"""Does the real apt fetch and unpack packages of another architecture, from a repository in a folder?"""
 
 import hashlib
 import os
@@ -31,7 +31,7 @@ Checksums-Sha256:
 
 
 def deb(repository: Path, name: str, version: str, depends: str = "") -> str:
-    """Make a package for arm64 that holds one file; returns its entry in the index."""
+    """Build a package for arm64 with one file, and return its entry in the index."""
     tree = repository.parent / "trees" / name
     (tree / "DEBIAN").mkdir(parents=True)
     (tree / "usr/share").mkdir(parents=True)
@@ -46,7 +46,7 @@ def deb(repository: Path, name: str, version: str, depends: str = "") -> str:
 
 
 def source(repository: Path, top: str) -> str:
-    """Make a source package; returns its entry in the index."""
+    """Build a source package, and return its entry in the index."""
     tree = repository.parent / "source" / top
     tree.mkdir(parents=True)
     (tree / "tool.c").write_text("int main;\n")
@@ -87,50 +87,50 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def apt(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Apt:
-    """An apt that knows that repository alone."""
+    """An apt that uses only that repository."""
     lines = "".join(f"{kind} [trusted=yes] file:{repository} ./\n" for kind in ("deb", "deb-src"))
     monkeypatch.setattr(debian, "_sources", lambda _: lines)
     return Apt.open(tmp_path / "apt", "bookworm", "arm64")
 
 
-def test_packages_of_the_boards_architecture_are_unpacked_without_what_they_depend_on(apt: Apt, tmp_path: Path) -> None:
+def test_packages_are_unpacked_without_their_dependencies(apt: Apt, tmp_path: Path) -> None:
     versions = apt.unpack(["tool", "linux-image-6.1.0-56-arm64"], tmp_path / "tree")
     assert versions == {"tool": "1:1.2-3", "linux-image-6.1.0-56-arm64": "6.1.192-2"}
     assert (tmp_path / "tree/usr/share/tool").read_text() == "tool 1:1.2-3\n"
     assert (tmp_path / "tree/usr/share/linux-image-6.1.0-56-arm64").exists()
     assert not (tmp_path / "tree/DEBIAN").exists()
-    assert not list(tmp_path.rglob("*.deb")), "what was downloaded is kept twice"
+    assert not list(tmp_path.rglob("*.deb")), "the downloaded archives are left behind"
 
 
-def test_a_second_unpacking_names_its_own_packages_alone(apt: Apt, tmp_path: Path) -> None:
+def test_unpack_returns_only_the_packages_of_that_call(apt: Apt, tmp_path: Path) -> None:
     apt.unpack(["tool"], tmp_path / "tree")
     assert list(apt.unpack(["linux-image-arm64"], tmp_path / "tree")) == ["linux-image-arm64"]
 
 
-def test_a_meta_package_is_followed(apt: Apt) -> None:
+def test_metapackage_resolves_to_its_dependency(apt: Apt) -> None:
     assert apt.resolve("linux-image-arm64", "linux-image-") == "linux-image-6.1.0-56-arm64"
     with pytest.raises(
         LabError,
-        match=r"linux-image-arm64 depends on no linux-headers-… package, only on: linux-image-6\.1\.0-56-arm64$",
+        match=r"linux-image-arm64 depends on no package linux-headers-\*, but on: linux-image-6\.1\.0-56-arm64$",
     ):
         apt.resolve("linux-image-arm64", "linux-headers-")
 
 
-def test_a_source_package_of_that_very_version_becomes_a_tree(apt: Apt, tmp_path: Path) -> None:
+def test_source_of_exactly_that_version_is_unpacked(apt: Apt, tmp_path: Path) -> None:
     apt.source("tool", "1.2-3", tmp_path / "source")
     assert (tmp_path / "source/tool.c").read_text() == "int main;\n"
     with pytest.raises(LabError, match=r"exit status 100 from: .*tool=1\.2-4"):
         apt.source("tool", "1.2-4", tmp_path / "other")
 
 
-def test_a_package_that_is_not_there_is_told_with_what_apt_said(apt: Apt, tmp_path: Path) -> None:
+def test_unknown_package_reports_the_output_of_apt(apt: Apt, tmp_path: Path) -> None:
     with pytest.raises(
         LabError, match=r"(?s)building the virtual board: exit status 100 from: .*no-such-package.*Unable"
     ):
         apt.unpack(["no-such-package"], tmp_path / "tree")
 
 
-def test_a_package_that_was_damaged_on_the_way_is_refused(
+def test_package_with_a_wrong_checksum_is_refused(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     damaged = tmp_path / "damaged"
@@ -144,17 +144,17 @@ def test_a_package_that_was_damaged_on_the_way_is_refused(
         Apt.open(tmp_path / "apt", "bookworm", "arm64").unpack(["tool"], tmp_path / "tree")
 
 
-def test_nothing_of_the_hosts_own_apt_is_touched(apt: Apt, tmp_path: Path) -> None:
+def test_the_hosts_own_apt_is_unchanged(apt: Apt, tmp_path: Path) -> None:
     apt.unpack(["tool"], tmp_path / "tree")
     assert "tool" not in run(["apt-cache", "search", "--names-only", "^tool$"]).split()
     installed = run(["dpkg-query", "--show", "--showformat", "${Package}\n"]).split()
     assert "tool" not in installed
 
 
-def test_a_host_without_a_debian_mirror_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_host_without_a_debian_mirror_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "apt.conf").write_text('Dir::Etc::sourcelist "/dev/null";\nDir::Etc::sourceparts "/dev/null";\n')
     monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
-    with pytest.raises(LabError, match="the host's apt knows no Debian mirror: put one into its sources"):
+    with pytest.raises(LabError, match="the host's apt has no Debian mirror: add one to its sources"):
         debian._sources("bookworm")
 
 
@@ -172,13 +172,13 @@ def test_the_hosts_own_mirrors_are_used() -> None:
 
 
 def mirrors_of_this_host() -> set[str]:
-    """The addresses that the host's own apt gets Debian from."""
+    """The URIs of Debian in the lists of the host's own apt."""
     form = ["--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages", "Origin: Debian"]
     lines = [line.split() for line in run(["apt-get", "indextargets", *form]).splitlines()]
     return {uri for label, uri in lines if label in ("Debian", "Debian-Security")}
 
 
-def test_a_step_that_fails_is_told_with_the_end_of_what_it_printed() -> None:
+def test_failed_step_reports_its_last_lines_of_output() -> None:
     with pytest.raises(LabError) as caught:
         run(["sh", "-c", "seq 100; echo why >&2; exit 3"])
     first, *shown = str(caught.value).splitlines()
@@ -186,6 +186,6 @@ def test_a_step_that_fails_is_told_with_the_end_of_what_it_printed() -> None:
     assert shown == [*map(str, range(82, 101)), "why"]
 
 
-def test_a_step_gets_no_input_and_finds_programs_of_the_administrator() -> None:
+def test_step_has_no_input_and_the_administrators_path() -> None:
     assert run(["cat"]) == ""
     assert "/usr/sbin" in run(["sh", "-c", "echo $PATH"]).strip().split(os.pathsep)

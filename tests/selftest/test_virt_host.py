@@ -1,4 +1,4 @@
-"""Is what the host lacks named with the command that gets it, and nothing else done by who may not?"""
+"""Are missing programs installed, or named with the command that installs them if this user may not?"""
 
 import multiprocessing
 import os
@@ -16,70 +16,70 @@ APT = pytest.mark.skipif(not shutil.which("apt-get"), reason="this host has no a
 
 
 def complaint(monkeypatch: pytest.MonkeyPatch, needed: dict[str, str]) -> tuple[str, list[str]]:
-    """What the error says when this is needed, and what was told on the way."""
-    told: list[str] = []
+    """The error and the progress messages of `host.prepare` with these needs."""
+    messages: list[str] = []
     monkeypatch.setattr(host, "NEEDED", needed)
     with pytest.raises(LabError) as caught:
-        host.prepare(told.append)
-    return str(caught.value), told
+        host.prepare(messages.append)
+    return str(caught.value), messages
 
 
-def test_a_host_that_has_all_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
+def test_nothing_is_installed_if_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    messages: list[str] = []
     monkeypatch.setattr(host, "NEEDED", {"sh": "dash", "/bin/sh": "dash"})
-    host.prepare(told.append)
-    assert told == []
+    host.prepare(messages.append)
+    assert messages == []
 
 
-def test_programs_beside_an_ordinary_users_path_are_found() -> None:
-    assert host._is_there("sh")
-    assert host._is_there("/dev/null")
-    assert not host._is_there("no-such-program-here")
-    assert not host._is_there("/no/such/file")
+def test_files_and_programs_of_the_search_path_are_found() -> None:
+    assert host._is_installed("sh")
+    assert host._is_installed("/dev/null")
+    assert not host._is_installed("no-such-program-here")
+    assert not host._is_installed("/no/such/file")
 
 
 @APT
 @AS_ROOT
-def test_a_package_that_cannot_be_had_is_told_with_what_apt_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    text, told = complaint(monkeypatch, {"sh": "dash", "/no/such/file": "no-such-package-here"})
+def test_failed_installation_reports_the_output_of_apt(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, messages = complaint(monkeypatch, {"sh": "dash", "/no/such/file": "no-such-package-here"})
     command = "apt-get install --yes --no-install-recommends no-such-package-here"
-    assert told == [command]
+    assert messages == [command]
     assert text.startswith(f"exit status 100 from: {command}\n")
     assert text.endswith("Run `apt-get update` as root, then try again.")
 
 
 @APT
 @AS_ROOT
-def test_who_may_not_install_is_given_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A real process of an ordinary user. Whether there is a sudo or not, it lets nobody in without a password."""
+def test_user_without_root_is_given_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real process of an ordinary user, whom sudo, if installed, does not let in without a password."""
     monkeypatch.setattr(host, "NEEDED", {"/no/such/file": "one", "sh": "dash", "no-such-program-here": "two"})
     here, there = multiprocessing.get_context("fork").Pipe()
     process = multiprocessing.get_context("fork").Process(target=_prepare_as_nobody, args=(there,))
     process.start()
     assert here.poll(30)
-    text, told = here.recv()
+    text, messages = here.recv()
     process.join(30)
     command = "sudo apt-get install --yes --no-install-recommends one two"
     assert text == f"the virtual board needs packages that this host lacks; run: {command}"
-    assert told == []
+    assert messages == []
 
 
-def _prepare_as_nobody(mouth: Connection) -> None:
+def _prepare_as_nobody(pipe: Connection) -> None:
     os.setgroups([])
     os.setgid(NOBODY)
     os.setuid(NOBODY)
-    told: list[str] = []
+    messages: list[str] = []
     try:
-        host.prepare(told.append)
+        host.prepare(messages.append)
     except LabError as error:
-        mouth.send((str(error), told))
+        pipe.send((str(error), messages))
 
 
-def test_a_host_without_apt_is_told_what_is_missing(
+def test_host_without_apt_is_told_which_packages_are_missing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: os.PathLike[str]
 ) -> None:
     monkeypatch.setattr(host, "SEARCH_PATH", os.fspath(tmp_path))
-    text, told = complaint(monkeypatch, {"make": "make", "cpio": "cpio"})
+    text, messages = complaint(monkeypatch, {"make": "make", "cpio": "cpio"})
     assert "no apt-get" in text
     assert text.endswith(" make cpio")
-    assert told == []
+    assert messages == []

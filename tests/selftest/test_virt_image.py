@@ -1,4 +1,4 @@
-"""Is the image put together as it should be, from a handful of small real files in the place of Debian's packages?"""
+"""Is the image assembled correctly, from a few small real files in place of Debian's packages?"""
 
 import io
 import os
@@ -30,11 +30,11 @@ MODULES = {
     "kernel/lib/helper.ko": (None, "helper"),
     "kernel/arch/arm64/crypto/outranks.ko": (None, None),
 }
-"""Module -> the function that it calls, and the one that it exports."""
+"""Module -> the function that it calls, and the function that it exports."""
 
 
 def compiled(path: Path, source: str) -> Path:
-    """Compile one object file, which is what a kernel module is."""
+    """Compile a relocatable object file, the format of kernel modules."""
     path.parent.mkdir(parents=True, exist_ok=True)
     code = path.with_suffix(".c")
     code.write_text(source)
@@ -45,7 +45,7 @@ def compiled(path: Path, source: str) -> Path:
 
 
 def module(path: Path, calls: str | None, exports: str | None) -> None:
-    """A kernel module, as far as depmod looks: what it calls, and the names in its section __ksymtab_strings."""
+    """Build what depmod reads of a kernel module: undefined symbols, and the names in section __ksymtab_strings."""
     source = "int init_module(void) { return 0; }\n"
     if calls:
         source += f"extern int {calls}(void); int use(void) {{ return {calls}(); }}\n"
@@ -57,7 +57,7 @@ def module(path: Path, calls: str | None, exports: str | None) -> None:
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What is in the packages, as Debian 12 has it: /lib and /bin beside /usr."""
+    """The content of the packages as Debian 12 has it, with /lib and /bin beside /usr."""
     root = tmp_path_factory.mktemp("packages")
     for name in FILES:
         if not name.endswith("usr/lib/ssl"):
@@ -87,7 +87,7 @@ def built_parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def image(packages: Path, parts: tuple[Path, Path], into: Path, fault: Fault | None = None) -> dict[str, Path]:
-    """Put an image together and unpack it again; returns its files by name."""
+    """Assemble an image, unpack its RAM disk and return the files by name."""
     into.mkdir()
     module, engine = parts
     assemble(packages, (module,), engine, fault, into)
@@ -106,7 +106,7 @@ def made(unpacked: Path, built_parts: tuple[Path, Path], tmp_path_factory: pytes
     return folder
 
 
-def test_what_the_board_needs_is_in_it_and_nothing_else(made: Path) -> None:
+def test_image_has_the_needed_files_only(made: Path) -> None:
     assert sorted(path.name for path in made.iterdir()) == ["host_key.pub", "initrd", "kernel", "tree", "user_key"]
     assert (made / "kernel").read_text() == "kernel"
     tree = made / "tree"
@@ -123,7 +123,7 @@ def test_what_the_board_needs_is_in_it_and_nothing_else(made: Path) -> None:
     assert "USE_SOFTDRIVERS" in (tree / "etc/ssl/openssl.cnf").read_text()
 
 
-def test_links_lead_to_where_they_lead_on_the_board(made: Path) -> None:
+def test_links_resolve_in_the_image(made: Path) -> None:
     tree = made / "tree"
     links = {str(path.relative_to(tree)): str(path.readlink()) for path in tree.rglob("*") if path.is_symlink()}
     assert {name: links[name] for name in ("bin", "sbin", "lib", "init", "usr/bin/sh")} == {
@@ -138,11 +138,11 @@ def test_links_lead_to_where_they_lead_on_the_board(made: Path) -> None:
         assert where.exists(), f"{name} leads nowhere, to {target}"
 
 
-def test_everything_belongs_to_root_and_nothing_tells_of_this_host(
+def test_root_owns_all_files_and_no_path_of_the_host_is_included(
     unpacked: Path, built_parts: tuple[Path, Path], tmp_path: Path
 ) -> None:
     made = tmp_path / "image"
-    if os.getuid() == 0:  # else what root has made is root's anyway
+    if os.getuid() == 0:  # so that the files do not have root's group anyway
         os.setegid(65534)
     try:
         image(unpacked, built_parts, made)
@@ -155,7 +155,7 @@ def test_everything_belongs_to_root_and_nothing_tells_of_this_host(
     assert str(made.parent).encode() not in (made / "initrd").read_bytes()
 
 
-def test_chosen_modules_come_with_what_they_depend_on_and_the_cpus_own_stay_out(made: Path) -> None:
+def test_modules_have_their_dependencies_and_the_cpus_own_are_left_out(made: Path) -> None:
     modules = made / "tree/usr/lib/modules" / RELEASE
     assert sorted(str(path.relative_to(modules)) for path in modules.rglob("*.ko")) == [
         "extra/cryptodev.ko",
@@ -167,7 +167,7 @@ def test_chosen_modules_come_with_what_they_depend_on_and_the_cpus_own_stay_out(
     assert dependencies["kernel/crypto/chosen.ko"].split() == ["kernel/lib/helper.ko"]
 
 
-def test_keys_are_the_builds_own_and_open_what_they_should(made: Path) -> None:
+def test_user_key_is_authorized_and_host_key_matches(made: Path) -> None:
     user = paramiko.PKey.from_path(made / "user_key")
     assert (made / "user_key").stat().st_mode & 0o077 == 0
     authorized = (made / "tree/root/.ssh/authorized_keys").read_text()
@@ -198,7 +198,7 @@ def key_line(line: str) -> tuple[str, bytes]:
     return entry.key.get_name(), entry.key.asbytes()
 
 
-def test_two_builds_have_no_key_in_common(
+def test_every_build_has_keys_of_its_own(
     made: Path, unpacked: Path, built_parts: tuple[Path, Path], tmp_path: Path
 ) -> None:
     image(unpacked, built_parts, tmp_path / "other")
@@ -206,7 +206,7 @@ def test_two_builds_have_no_key_in_common(
         assert (made / name).read_bytes() != (tmp_path / "other" / name).read_bytes()
 
 
-def test_packages_of_a_debian_with_one_usr_give_the_same_tree(
+def test_packages_with_merged_usr_give_the_same_tree(
     made: Path, unpacked: Path, built_parts: tuple[Path, Path], tmp_path: Path
 ) -> None:
     merged = tmp_path / "merged"
@@ -217,9 +217,7 @@ def test_packages_of_a_debian_with_one_usr_give_the_same_tree(
     assert sorted(names) == sorted(str(path.relative_to(made / "tree")) for path in (made / "tree").rglob("*"))
 
 
-def test_a_program_that_lacks_a_library_is_refused(
-    unpacked: Path, built_parts: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_missing_library_is_refused(unpacked: Path, built_parts: tuple[Path, Path], tmp_path: Path) -> None:
     packages = tmp_path / "packages"
     shutil.copytree(unpacked, packages, symlinks=True)
     other = build(tmp_path / "libother.so.1", "int other(void) { return 1; }\n", soname="libother.so.1")
@@ -231,18 +229,18 @@ def test_a_program_that_lacks_a_library_is_refused(
         image(packages, built_parts, tmp_path / "image")
 
 
-def test_a_fault_is_planted_in_the_image_and_nowhere_else(
+def test_fault_changes_the_image_and_nothing_else(
     unpacked: Path, built_parts: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    def spoil(root: Path) -> None:
-        (root / "usr/bin/openssl").write_text("spoilt")
-        (root / LIBRARIES / "libcrypto.so.3").write_bytes(b"spoilt")
-        (root / ENGINES / "devcrypto.so").write_bytes(b"spoilt")
+    def inject(root: Path) -> None:
+        (root / "usr/bin/openssl").write_text("changed")
+        (root / LIBRARIES / "libcrypto.so.3").write_bytes(b"changed")
+        (root / ENGINES / "devcrypto.so").write_bytes(b"changed")
 
     parts_before = [part.read_bytes() for part in built_parts]
-    names = image(unpacked, built_parts, tmp_path / "image", Fault("engine/spoilt", "all of it", spoil))
-    assert names["usr/bin/openssl"].read_text() == "spoilt"
-    assert names[f"{ENGINES}/devcrypto.so"].read_bytes() == b"spoilt"
+    names = image(unpacked, built_parts, tmp_path / "image", Fault("engine/changed", "all of it", inject))
+    assert names["usr/bin/openssl"].read_text() == "changed"
+    assert names[f"{ENGINES}/devcrypto.so"].read_bytes() == b"changed"
     assert (unpacked / "usr/bin/openssl").read_text() == "#!usr/bin/openssl\n"
-    assert (unpacked / LIBRARIES / "libcrypto.so.3").read_bytes() != b"spoilt"
+    assert (unpacked / LIBRARIES / "libcrypto.so.3").read_bytes() != b"changed"
     assert [part.read_bytes() for part in built_parts] == parts_before
