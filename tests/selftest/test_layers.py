@@ -28,9 +28,9 @@ def test_board_file_without_layers_has_the_default() -> None:
 
 
 def test_c_sources_of_the_probe_have_the_same_names() -> None:
-    """A row of the C table begins with the layer's name: `{"afalg", ...}` or `.name = "afalg"`."""
+    """A `struct layer` has its name as `.name = "afalg"` or as the first argument of a macro."""
     sources = "\n".join(file.read_text() for file in sorted(SOURCES.rglob("*.[ch]")))
-    missing = [layer for layer in LAYERS if not re.search(rf'(?:\{{|\.name\s*=)\s*"{layer}"', sources)]
+    missing = [layer for layer in LAYERS if not re.search(rf'(?:LAYER\(|\.name = )"{layer}"', sources)]
     assert missing == []
 
 
