@@ -105,7 +105,7 @@ def test_killed_write_leaves_the_state_unknown_and_is_repeated() -> None:
         with Gate(place, "--board", UNIT, "--boot", "nor", BOOT) as gate:
             run = gate.end()
     assert run.status == 0, run.text
-    assert f"nor: unknown: a write was begun and did not end well, since {state.since}, by {state.user}" in run.text
+    assert f"nor: unknown: a write was started and did not succeed, since {state.since}, by {state.user}" in run.text
     assert facts(run)["memory"] == "nor: written, read back right"
 
 

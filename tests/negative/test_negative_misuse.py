@@ -59,7 +59,7 @@ MISTAKES = {
     ),
     "real board without a lab file": (
         "--board {}/real.yaml",
-        r"no lab file lab\.yaml, which says where the units of real are\. Write it, .*",
+        r"no lab file lab\.yaml: it states where the units of real are\. Write it .*",
     ),
     "real board without an image": (
         "--board {0}/real.yaml --lab {0}/lab.yaml",

@@ -1,4 +1,4 @@
-"""The board files of this repository: what each promises is held against what such boards print."""
+"""Do the board files of this repository match the drivers, prompts and counters of such boards?"""
 
 import re
 from hashlib import sha256
@@ -26,82 +26,82 @@ DRIVERS = {
     **{f"sha{bits}": f"sha{bits}-caam" for bits in (1, 224, 256, 384, 512)},
 }
 FILES = {"kernel", "dtb", "initrd", "itb", "initramfs", "sdcard", "sysupgrade", "firmware"}
-"""What a folder for --image can hold, as boards/README.md lists it."""
+"""Files of an image, by their names up to the first dot."""
 
 
-def wrong_promises(board: Board) -> list[str]:
-    """The algorithms whose kernel name is not that of OpenSSL's name, or whose driver is not CAAM's."""
-    wrong = []
+def mismatched_promises(board: Board) -> list[str]:
+    """Return the algorithms whose kernel name does not match OpenSSL's name, or whose driver is not CAAM's."""
+    mismatched = []
     for name, algorithm in board.algorithms.items():
         mode = re.fullmatch(r"AES-\d+-(\w+)", name)
         kernel = f"{mode[1].lower()}(aes)" if mode else name.lower()
         if algorithm.kernel != kernel or algorithm.driver not in (None, DRIVERS[kernel]):
-            wrong.append(name)
-    return wrong
+            mismatched.append(name)
+    return mismatched
 
 
 def commands(board: Board) -> dict[str, tuple[str, ...]]:
-    """All command lines of a board file by where they stand."""
-    lines = {f"boot.{way}": way_lines for way, way_lines in board.boot.items()}
-    for way, flash in board.flash.items():
-        lines[f"flash.{way}"] = (*flash.write, *flash.read_back, *flash.boot)
+    """Return all command lines of a board file by their keys."""
+    lines = {f"boot.{method}": method_lines for method, method_lines in board.boot.items()}
+    for method, flash in board.flash.items():
+        lines[f"flash.{method}"] = (*flash.write, *flash.read_back, *flash.boot)
     return lines
 
 
 @pytest.mark.parametrize("name", CAAM)
-def test_each_driver_is_one_that_caam_registers(name: str) -> None:
-    assert wrong_promises(load_board(name, BOARDS)) == []
+def test_promised_drivers_are_registered_by_caam(name: str) -> None:
+    assert mismatched_promises(load_board(name, BOARDS)) == []
 
 
-def test_a_driver_that_caam_does_not_register_is_found(tmp_path: Path) -> None:
+def test_driver_that_caam_does_not_register_is_detected(tmp_path: Path) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(f"extends: {BOARDS}/ls1046a.yaml\nalgorithms: {{AES-128-CBC: {{driver: cbc-aes-caam-qi}}}}\n")
-    assert wrong_promises(load_board(str(path), BOARDS)) == ["AES-128-CBC"]
+    assert mismatched_promises(load_board(str(path), BOARDS)) == ["AES-128-CBC"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_placeholder_is_a_file_of_the_image(name: str) -> None:
+def test_placeholders_are_files_of_the_image(name: str) -> None:
     board = load_board(name, BOARDS)
     values = {"server": "10.0.0.1", **{file: file for file in FILES}, **{f"{file}_size": "1f" for file in FILES}}
     for where, lines in commands(board).items():
         filled = [fill_in(line, values) for line in lines]
         assert not [line for line in filled if re.search(r"(?<!\$)\{", line)], where
-    for way, flash in board.flash.items():
+    for method, flash in board.flash.items():
         used = " ".join(flash.write)
-        assert flash.image in FILES, way
-        assert f"{{{flash.image}}}" in used, way
+        assert flash.image in FILES, method
+        assert f"{{{flash.image}}}" in used, method
 
 
-def test_a_placeholder_that_no_file_has_is_found() -> None:
+def test_unknown_placeholder_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match=r"nothing to put for \{kernle\}"):
         fill_in("tftpboot {kernle}", dict.fromkeys(FILES, ""))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_flash_way_ends_by_printing_a_checksum(name: str) -> None:
-    for way, flash in load_board(name, BOARDS).flash.items():
+def test_flash_method_ends_with_a_checksum(name: str) -> None:
+    for method, flash in load_board(name, BOARDS).flash.items():
         by_uboot = flash.at == "u-boot" or flash.restarts
-        assert ("crc32" if by_uboot else "sha256sum") in flash.read_back[-1], way
+        assert ("crc32" if by_uboot else "sha256sum") in flash.read_back[-1], method
 
 
-SET_BY_A_WRITE = re.compile(r"\$\{(filesize|blocks|end|from|to|size|ramdisk)\}")
-"""What tftpboot or a line of a board file sets."""
+SET_BY_WRITE = re.compile(r"\$\{(filesize|blocks|end|from|to|size|ramdisk)\}")
+"""Variables of U-Boot that tftpboot or a line of a board file sets."""
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_reading_back_and_booting_need_nothing_that_writing_sets(name: str) -> None:
-    """They are also run where nothing was written, because the image is there already, and after a power cycle."""
-    for way, flash in load_board(name, BOARDS).flash.items():
+def test_read_back_and_boot_use_no_variable_set_by_write(name: str) -> None:
+    """They also run without `write`, if the memory holds the image already, and after a power cycle."""
+    for method, flash in load_board(name, BOARDS).flash.items():
         for lines in (flash.read_back, flash.boot):
             known: set[str] = set()
             for command in ";".join(lines).split(";"):
-                assert set(SET_BY_A_WRITE.findall(command)) <= known | set(re.findall(r"setexpr (\w+)", command)), way
+                assert set(SET_BY_WRITE.findall(command)) <= known | set(re.findall(r"setexpr (\w+)", command)), method
                 known |= set(re.findall(r"setexpr (\w+)", command))
 
 
 @pytest.mark.parametrize("name", ["ls1046a", "ls1043a", "openwrt-ls1046a"])
-def test_the_job_rings_are_found_in_an_ls1046as_interrupts(name: str) -> None:
-    """With the device names that the board's driver folder would have; a ring of another SoC is not counted."""
+def test_witness_sums_the_job_rings_of_the_ls1046a(name: str) -> None:
+    """The device names are those of the driver's folder in sysfs. A ring of another SoC is not counted."""
     (rings,) = [witness for witness in load_board(name, BOARDS).witnesses if isinstance(witness, Interrupts)]
     text = (TEXTS / "interrupts-ls1046a.txt").read_text()
     names = [f"17{ring}0000.jr" for ring in range(1, 5)]
@@ -112,25 +112,25 @@ def test_the_job_rings_are_found_in_an_ls1046as_interrupts(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CAAM)
-def test_a_counter_and_interrupts_bear_witness(name: str) -> None:
+def test_witnesses_are_a_counter_and_interrupts(name: str) -> None:
     kinds = [type(witness) for witness in load_board(name, BOARDS).witnesses]
     assert kinds == [Counter, Interrupts]
 
 
 @pytest.mark.parametrize("name", CAAM)
-def test_what_nobody_measured_says_so(name: str) -> None:
+def test_unmeasured_boards_are_marked_as_unverified(name: str) -> None:
     assert all(entry.uncalibrated for entry in load_board(name, BOARDS).throughput)
     assert "NOT VERIFIED ON HARDWARE" in (BOARDS / f"{name}.yaml").read_text()
 
 
-def test_openwrt_asks_no_digests_of_its_engine() -> None:
+def test_openwrt_uses_no_digests_of_its_engine() -> None:
     board = load_board("openwrt-ls1046a", BOARDS)
     assert (board.libc, board.openssl.settings) == ("musl", {"DIGESTS": "NONE"})
     assert not [name for name in board.algorithms if name.startswith("SHA")]
 
 
-def test_linux_reads_back_what_it_wrote(tmp_path: Path) -> None:
-    """The Linux way, run here on a file in the place of the memory: the hash is the image's, and no other's."""
+def test_read_back_by_linux_prints_the_hash_of_the_image(tmp_path: Path) -> None:
+    """The commands run on this host, with a file in place of the memory. A changed byte changes the hash."""
     image = tmp_path / "sdcard"
     image.write_bytes(bytes(range(256)) * 5000 + b"odd")
     disk = tmp_path / "disk"
@@ -143,13 +143,13 @@ def test_linux_reads_back_what_it_wrote(tmp_path: Path) -> None:
     for line in flash.write:
         shell.run(fill_in(line, values)).check()
     (read_back,) = flash.read_back
-    told = shell.run(fill_in(read_back, values)).check().text.split()[0]
-    assert told == sha256(image.read_bytes()).hexdigest()
+    printed = shell.run(fill_in(read_back, values)).check().text.split()[0]
+    assert printed == sha256(image.read_bytes()).hexdigest()
     disk.write_bytes(b"\x01" + disk.read_bytes()[1:])
-    assert shell.run(fill_in(read_back, values)).check().text.split()[0] != told
+    assert shell.run(fill_in(read_back, values)).check().text.split()[0] != printed
 
 
-def test_openwrt_finds_the_partition_by_its_name(tmp_path: Path) -> None:
+def test_openwrt_finds_its_partition_by_name(tmp_path: Path) -> None:
     mtd = tmp_path / "mtd"
     mtd.write_text(
         'dev:    size   erasesize  name\nmtd0: 00100000 00040000 "rcw"\nmtd12: 03100000 00040000 "firmware"\n'
@@ -157,13 +157,13 @@ def test_openwrt_finds_the_partition_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "mtd12").write_bytes(b"image and more")
     (read_back,) = load_board("openwrt-ls1046a", BOARDS).flash["mtd"].read_back
     shell = LocalShell(replace={"/dev/mtd": f"{tmp_path}/mtd", "/proc/mtd": str(mtd)})
-    told = shell.run(fill_in(read_back, {"sysupgrade_size": "5"})).check().text
-    assert told.split()[0] == sha256(b"image").hexdigest()
+    printed = shell.run(fill_in(read_back, {"sysupgrade_size": "5"})).check().text
+    assert printed.split()[0] == sha256(b"image").hexdigest()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_prompts_are_met_by_what_such_a_board_prints(name: str) -> None:
-    """Lines of a boot, shortened, of U-Boot 2023.04, of a Yocto image and of OpenWrt 23.05."""
+def test_prompts_match_the_output_of_such_a_board(name: str) -> None:
+    """Shortened lines of boots of U-Boot 2023.04, a Yocto image and OpenWrt 23.05."""
     board = load_board(name, BOARDS)
     assert board.bootloader.interrupt.when in "Hit any key to stop autoboot:  10 "
     login = "ls1046ardb login: "
@@ -173,7 +173,7 @@ def test_the_prompts_are_met_by_what_such_a_board_prints(name: str) -> None:
     assert board.linux.prompt in ("root@OpenWrt:/# " if board.libc == "musl" else "root@ls1046ardb:~# ")
 
 
-def test_the_page_about_boards_lists_them_all() -> None:
-    page = (BOARDS / "README.md").read_text()
+def test_guide_lists_all_boards() -> None:
+    page = (ROOT / "docs/boards.md").read_text()
     assert re.findall(r"^\| `([\w-]+)\.yaml` \|", page, re.MULTILINE) == ["virt", *sorted(CAAM, key=page.index)]
     assert set(CAAM) == {name for name in NAMES if f"`{name}.yaml`" in page} - {"virt"}

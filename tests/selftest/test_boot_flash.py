@@ -195,7 +195,7 @@ def test_a_write_that_was_cut_short_is_told_and_done_again(simulated: Bench) -> 
     simulated.flash("spi")
     simulated.flash_state.begin("spi")
     simulated.flash("spi")
-    assert simulated.told[0].startswith("spi: unknown: a write was begun and did not end well, since 20")
+    assert simulated.told[0].startswith("spi: unknown: a write was started and did not succeed, since 20")
     assert "sf write" in simulated.board.ran and simulated.mark("spi") == SHA256
 
 
@@ -327,6 +327,6 @@ def test_a_file_of_marks_that_leads_elsewhere_is_refused(tmp_path: Path) -> None
     (file,) = (tmp_path / "leases").iterdir()
     file.rename(tmp_path / "elsewhere")
     file.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(LabError, match="which says what the unit's memories hold"):
+    with pytest.raises(LabError, match="the recorded state of the unit's memories"):
         flash_state.begin("spi")
     assert SHA256 in (tmp_path / "elsewhere").read_text()

@@ -1,4 +1,4 @@
-"""Board files: what is right is read, and every mistake is told with its file and line."""
+"""Is a valid board file read, and is every error reported with its file and line?"""
 
 from pathlib import Path
 
@@ -56,27 +56,27 @@ flash:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder `boards` with one good file, in the working directory."""
+    """Folder `boards` with one valid file, in the working directory."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "boards").mkdir()
     (tmp_path / "boards/good.yaml").write_text(GOOD)
     return tmp_path / "boards"
 
 
-def mistakes_of(name: str, folder: Path) -> list[str]:
-    """The lines of the error that loading a board gives."""
+def errors_of(name: str, folder: Path) -> list[str]:
+    """Return the lines of the error from loading a board."""
     with pytest.raises(UsageError) as caught:
         load_board(name, folder)
     return str(caught.value).splitlines()
 
 
-def mistakes_in(text: str, folder: Path) -> list[str]:
-    """The lines of the error that a board file with this text gives."""
+def errors_in(text: str, folder: Path) -> list[str]:
+    """Return the lines of the error from a board file with this text."""
     (folder / "bad.yaml").write_text(text)
-    return mistakes_of("bad", folder)
+    return errors_of("bad", folder)
 
 
-def test_the_virtual_board_promises_what_the_gate_needs() -> None:
+def test_virt_board_promises_what_the_gate_needs() -> None:
     board = load_board("virt", BOARDS)
     sizes, modes, digests = (128, 192, 256), ("CBC", "ECB", "CTR"), ("1", "224", "256", "384", "512")
     assert set(board.algorithms) == {f"AES-{s}-{m}" for s in sizes for m in modes} | {f"SHA{d}" for d in digests}
@@ -90,7 +90,7 @@ def test_the_virtual_board_promises_what_the_gate_needs() -> None:
     assert board.throughput
 
 
-def test_every_value_of_a_good_file_arrives(folder: Path) -> None:
+def test_all_values_of_a_valid_file_are_read(folder: Path) -> None:
     board = load_board("good", folder)
     assert board.name == "good"
     assert board.made_by is None
@@ -111,14 +111,14 @@ def test_every_value_of_a_good_file_arrives(folder: Path) -> None:
     assert not board.flash["nor"].restarts
 
 
-def test_the_layers_are_all_that_need_no_af_alg_unless_the_file_says_otherwise(folder: Path) -> None:
+def test_default_layers_are_all_but_afalg(folder: Path) -> None:
     assert load_board("good", folder).layers == ("openssl", "engine", "engine-explicit", "cryptodev")
     (folder / "child.yaml").write_text("extends: good\nlayers: [engine, afalg]\n")
     assert load_board("child", folder).layers == ("engine", "afalg")
 
 
 @pytest.mark.parametrize(
-    ("layers", "told"),
+    ("layers", "message"),
     [
         ("[engine, caam]", '2: layers[1]: found "caam"; expected openssl, engine, engine-explicit, cryptodev or afalg'),
         ("[engine, afalg, engine]", "2: layers[2]: found the layer engine again, as in [0]; expected it once"),
@@ -126,16 +126,16 @@ def test_the_layers_are_all_that_need_no_af_alg_unless_the_file_says_otherwise(f
         ("afalg", '2: layers: found "afalg"; expected a list'),
     ],
 )
-def test_wrong_layers_are_told_with_their_line(folder: Path, layers: str, told: str) -> None:
-    assert mistakes_in(f"extends: good\nlayers: {layers}\n", folder) == [f"boards/bad.yaml:{told}"]
+def test_invalid_layers_are_reported_with_their_line(folder: Path, layers: str, message: str) -> None:
+    assert errors_in(f"extends: good\nlayers: {layers}\n", folder) == [f"boards/bad.yaml:{message}"]
 
 
-def test_a_board_cannot_be_changed(folder: Path) -> None:
+def test_board_is_immutable(folder: Path) -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_board("good", folder).libc = "glibc"
 
 
-# What is replaced in the good file, by what, and the line, path and text that must be told.
+# Text of GOOD, its replacement, and the expected line, path and message.
 WRONG = [
     ("  engine: devcrypto", "  enginee: devcrypto", "15: openssl.enginee: unknown key; known here: engine, settings"),
     ("  engine: devcrypto\n", "", "14: openssl.engine: missing; expected text"),
@@ -149,7 +149,7 @@ WRONG = [
     ("timeout: 30", f"timeout: 1{'0' * 400}", "10: bootloader.timeout: found the number 1000"),
     ("timeout: 30", "timeout: 30 s", '10: bootloader.timeout: found "30 s"; expected a number'),
     ("timeout: 30", "timeout: true", "10: bootloader.timeout: found true; expected a number"),
-    ("timeout: 30", "timeout: !!int many", "10: bootloader.timeout: found a value that is not what its tag int says"),
+    ("timeout: 30", "timeout: !!int many", "10: bootloader.timeout: found a value that does not match its tag int"),
     ("timeout: 30", "timeout: !often 30", "10: bootloader.timeout: found the tag !often; expected text, a number,"),
     ('send: " "', 'send: ""', '9: bootloader.interrupt.send: found ""; expected at least one character'),
     ('prompt: "=> "', 'prompt: ""', '6: bootloader.prompt: found ""; expected text that is not empty'),
@@ -161,7 +161,11 @@ WRONG = [
         "14: boot.tftp[1]: found the number 5; expected text (write it ",
     ),
     ("  tftp: [tftpboot, booti]", "  1: [booti]", "12: boot.1: found the number 1 as a key; expected text"),
-    ("boot:\n  tftp: [tftpboot, booti]", "boot: {}", "11: boot: found an empty mapping; expected at least one way to"),
+    (
+        "boot:\n  tftp: [tftpboot, booti]",
+        "boot: {}",
+        "11: boot: found an empty mapping; expected at least one boot method",
+    ),
     ("boot:\n  tftp: [tftpboot, booti]", "boot:", "11: boot: found nothing; expected a mapping"),
     (
         '"1", CIPHERS',
@@ -237,19 +241,19 @@ WRONG = [
     (
         "  timeout: 30",
         "  timeout: 30\n  timeout: 31",
-        "11: bootloader.timeout: key written twice, first in line 10; exp",
+        "11: bootloader.timeout: duplicate key, first in line 10; expected",
     ),
     ("cryptodev: {", "cryptodev: {<<: {module: a}, ", "17: cryptodev: found `<<`; expected the keys themselves"),
     ("cryptodev: {", "cryptodev: {true: 1, ", "17: cryptodev: found `true` as a key; expected text or a whole number"),
-    ("[tftpboot, booti]", "&a [*a]", "12: boot.tftp[0]: found an alias to what it is itself a part of"),
+    ("[tftpboot, booti]", "&a [*a]", "12: boot.tftp[0]: found an alias to a list or mapping that contains it"),
 ]
 
 
-@pytest.mark.parametrize(("good", "bad", "told"), WRONG, ids=[told.split(";")[0] for _, _, told in WRONG])
-def test_a_mistake_is_told_with_its_line(folder: Path, good: str, bad: str, told: str) -> None:
+@pytest.mark.parametrize(("good", "bad", "message"), WRONG, ids=[message.split(";")[0] for _, _, message in WRONG])
+def test_error_is_reported_with_its_line(folder: Path, good: str, bad: str, message: str) -> None:
     assert GOOD.count(good) == 1
-    told_lines = mistakes_in(GOOD.replace(good, bad), folder)
-    assert [line for line in told_lines if line.startswith(f"boards/bad.yaml:{told}")], told_lines
+    lines = errors_in(GOOD.replace(good, bad), folder)
+    assert [line for line in lines if line.startswith(f"boards/bad.yaml:{message}")], lines
 
 
 BROKEN = [
@@ -265,56 +269,58 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize(("text", "told"), BROKEN)
-def test_a_file_that_is_no_mapping_in_yaml_is_told_with_its_line(folder: Path, text: str, told: str) -> None:
-    assert mistakes_in(text, folder)[0].startswith(f"boards/bad.yaml:{told}")
+@pytest.mark.parametrize(("text", "message"), BROKEN)
+def test_file_without_a_yaml_mapping_is_reported_with_its_line(folder: Path, text: str, message: str) -> None:
+    assert errors_in(text, folder)[0].startswith(f"boards/bad.yaml:{message}")
 
 
-def test_a_file_that_is_not_text_is_told(folder: Path) -> None:
+def test_file_that_is_not_text_is_an_error(folder: Path) -> None:
     (folder / "bad.yaml").write_bytes(b"a: 1\nb: \xff\n")
-    assert mistakes_of("bad", folder) == ["boards/bad.yaml:2: found byte 0xff; expected UTF-8 text"]
+    assert errors_of("bad", folder) == ["boards/bad.yaml:2: found byte 0xff; expected UTF-8 text"]
 
 
-def test_a_folder_in_place_of_a_file_is_told(folder: Path) -> None:
+def test_folder_in_place_of_a_file_is_an_error(folder: Path) -> None:
     (folder / "bad.yaml").mkdir()
-    assert mistakes_of("bad", folder) == ["boards/bad.yaml: cannot be read: Is a directory"]
+    assert errors_of("bad", folder) == ["boards/bad.yaml: cannot be read: Is a directory"]
 
 
-def test_all_mistakes_are_told_at_once_in_order(folder: Path) -> None:
+def test_all_errors_are_reported_at_once_sorted_by_line(folder: Path) -> None:
     text = GOOD.replace("libc: musl", "libc: 5").replace("engine:", "enginee:").replace("processes: 1", "processes: -1")
     text = text.replace("  timeout: 30", "  timeout: 30\n  timeout: 31").replace(
         "16: {floor: 1.0e", "16: {floor: 9.0e+"
     )
-    lines = [int(line.split(":")[1]) for line in mistakes_in(text, folder)]
+    lines = [int(line.split(":")[1]) for line in errors_in(text, folder)]
     assert lines == [3, 11, 15, 16, 31, 33]
 
 
-def test_a_file_outside_the_working_directory_is_named_in_full(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_outside_the_working_directory_is_named_by_its_full_path(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "bad.yaml").write_text(GOOD.replace("libc: musl", "libc: 5"))
     elsewhere = folder.parent / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    assert mistakes_of("bad", folder)[0].startswith(f"{folder}/bad.yaml:3: libc: ")
+    assert errors_of("bad", folder)[0].startswith(f"{folder}/bad.yaml:3: libc: ")
 
 
-def test_an_unknown_name_says_what_there_is(folder: Path) -> None:
+def test_unknown_board_lists_the_known(folder: Path) -> None:
     (folder / "other.yaml").write_text(GOOD)
-    assert mistakes_of("godo", folder) == ['no board "godo" in boards; there are: good, other; did you mean good?']
-    assert mistakes_of("quite/different", folder) == ['no board "quite/different" in boards; there are: good, other']
+    assert errors_of("godo", folder) == ['no board "godo" in boards; there are: good, other; did you mean good?']
+    assert errors_of("quite/different", folder) == ['no board "quite/different" in boards; there are: good, other']
 
 
-def test_a_file_whose_name_cannot_be_a_board_name_is_refused(folder: Path) -> None:
+def test_file_name_that_is_no_valid_board_name_is_refused(folder: Path) -> None:
     (folder / "my board.yaml").write_text(GOOD)
-    assert mistakes_of("my board", folder)[0].startswith(
-        "boards/my board.yaml: a board is named by its file; expected "
+    assert errors_of("my board", folder)[0].startswith(
+        "boards/my board.yaml: the file name is the name of the board; expected "
     )
 
 
-def test_a_private_file_is_read_by_its_path_and_extends_by_name(folder: Path) -> None:
+def test_private_file_is_read_by_its_path_and_extends_by_name(folder: Path) -> None:
     (folder.parent / "private.yaml").write_text("extends: good\ndescription: mine\n")
     assert load_board("private.yaml", folder).description == "mine"
-    told = mistakes_of("privat.yaml", folder)
-    assert told == ["privat.yaml: no such board file; there are: private; did you mean private?"]
+    message = errors_of("privat.yaml", folder)
+    assert message == ["privat.yaml: no such board file; there are: private; did you mean private?"]
 
 
 def test_extends_merges_mappings_and_replaces_the_rest(folder: Path) -> None:
@@ -335,7 +341,7 @@ def test_extends_merges_mappings_and_replaces_the_rest(folder: Path) -> None:
     assert child.throughput == good.throughput
 
 
-def test_a_chain_of_three_is_merged_from_the_bottom(folder: Path) -> None:
+def test_chain_of_three_is_merged_from_the_base_up(folder: Path) -> None:
     (folder / "b.yaml").write_text("extends: good\nlinux: {user: admin}\nalgorithms: {SHA256: null}\n")
     (folder / "c.yaml").write_text("extends: b\nlinux: {timeout: 7}\nalgorithms: {SHA256: {kernel: other}}\n")
     board = load_board("c", folder)
@@ -343,41 +349,43 @@ def test_a_chain_of_three_is_merged_from_the_bottom(folder: Path) -> None:
     assert (board.extends, board.algorithms["SHA256"].kernel) == ("b", "other")
 
 
-def test_mistakes_after_a_merge_name_the_file_where_the_value_stands(folder: Path) -> None:
+def test_errors_after_a_merge_name_the_file_of_the_value(folder: Path) -> None:
     (folder / "base.yaml").write_text(GOOD.replace("timeout: 120", "timeout: -120"))
     (folder / "child.yaml").write_text("extends: base\n\nopenssl:\n  settings:\n    CIPHERS: 5\nlinux:\n  user: a b\n")
-    assert mistakes_of("child", folder) == [
+    assert errors_of("child", folder) == [
         "boards/base.yaml:13: linux.timeout: found the number -120; expected more than 0 seconds",
         "boards/child.yaml:5: openssl.settings.CIPHERS: found the number 5; expected text (write it in quotes)",
         'boards/child.yaml:7: linux.user: found "a b"; expected one word without spaces',
     ]
 
 
-def test_a_key_that_null_removed_and_that_is_needed_is_told_where_its_mapping_was_changed(folder: Path) -> None:
+def test_required_key_removed_by_null_is_reported_at_its_changed_mapping(folder: Path) -> None:
     (folder / "child.yaml").write_text("extends: good\nopenssl:\n  engine: null\n")
-    assert mistakes_of("child", folder) == ["boards/child.yaml:2: openssl.engine: missing; expected text"]
+    assert errors_of("child", folder) == ["boards/child.yaml:2: openssl.engine: missing; expected text"]
 
 
 @pytest.mark.parametrize(
-    ("extends", "told"),
+    ("extends", "message"),
     [
         ("goood", 'boards/bad.yaml:2: extends: no board "goood" in boards; there are: bad, good; did you mean good?'),
         ("[good]", "boards/bad.yaml:2: extends: found a list; expected text"),
-        ("bad", "boards/bad.yaml:2: extends: found a ring, bad -> bad; expected an end"),
+        ("bad", "boards/bad.yaml:2: extends: found a cycle, bad -> bad; expected a chain that ends"),
         ("../none.yaml", "boards/bad.yaml:2: extends: boards/../none.yaml: no such board file; there are: none"),
     ],
 )
-def test_a_wrong_extends_is_told(folder: Path, extends: str, told: str) -> None:
-    assert told in mistakes_in(f"# a comment\nextends: {extends}\n", folder)
+def test_invalid_extends_is_an_error(folder: Path, extends: str, message: str) -> None:
+    assert message in errors_in(f"# a comment\nextends: {extends}\n", folder)
 
 
-def test_a_longer_ring_is_told(folder: Path) -> None:
+def test_cycle_of_two_files_is_an_error(folder: Path) -> None:
     (folder / "a.yaml").write_text("extends: b\n")
     (folder / "b.yaml").write_text("extends: a\n")
-    assert mistakes_of("a", folder) == ["boards/b.yaml:1: extends: found a ring, a -> b -> a; expected an end"]
+    assert errors_of("a", folder) == [
+        "boards/b.yaml:1: extends: found a cycle, a -> b -> a; expected a chain that ends"
+    ]
 
 
-def test_a_null_that_removes_nothing_is_no_way_around_the_schema(folder: Path) -> None:
+def test_null_for_an_unknown_key_is_an_error(folder: Path) -> None:
     (folder / "child.yaml").write_text("extends: good\nopenssl:\n  enginee: null\n")
-    told = mistakes_of("child", folder)
-    assert told == ["boards/child.yaml:3: openssl.enginee: unknown key; known here: engine, settings"]
+    message = errors_of("child", folder)
+    assert message == ["boards/child.yaml:3: openssl.enginee: unknown key; known here: engine, settings"]

@@ -1,4 +1,4 @@
-"""Lab files: what is right is read, every mistake is told with its line, and no secret gets in or out."""
+"""Is a valid lab file read, is every error reported with its line, and is no secret accepted or printed?"""
 
 import re
 from pathlib import Path
@@ -59,13 +59,13 @@ COMMAND = """power:
 
 
 def pdudaemon(url: str = "http://pdu:16421", hostname: str = "rack-1", port: str = "3") -> str:
-    """Power by pdudaemon, as a lab file has it."""
+    """Return the key `power` of a lab file for pdudaemon."""
     return f"power: {{kind: pdudaemon, url: '{url}', hostname: {hostname}, port: {port}}}"
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home, which is also the working directory, with the files that lab files here name."""
+    """Home folder and working directory with the files that the lab files of this test name."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tftp").mkdir()
@@ -75,8 +75,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def mistakes_in(text: str) -> list[str]:
-    """The lines of the error that a lab file with this text gives."""
+def errors_in(text: str) -> list[str]:
+    """Return the lines of the error from a lab file with this text."""
     Path("lab.yaml").write_text(text)
     with pytest.raises(UsageError) as caught:
         load_lab(Path("lab.yaml"))
@@ -88,7 +88,7 @@ def good_lab() -> Lab:
     return load_lab(Path("lab.yaml"))
 
 
-def test_every_value_of_a_good_file_arrives(home: Path) -> None:
+def test_all_values_of_a_valid_file_are_read(home: Path) -> None:
     first, second, third = good_lab().units
     assert (first.id, second.id, third.id) == ("ls1046a/bench-1", "ls1046a/bench-2", "imx8qxp-mek/bench-1")
     assert first.console == Console(url="/dev/ttyUSB0", baud=115200)
@@ -102,7 +102,7 @@ def test_every_value_of_a_good_file_arrives(home: Path) -> None:
     assert second.tftp == Tftp(server="10.0.2.2", folder=home / "tftp")
 
 
-def test_a_unit_can_be_made_without_a_file(home: Path) -> None:
+def test_unit_can_be_created_without_a_file(home: Path) -> None:
     unit = Unit(
         name="0",
         board="virt",
@@ -114,7 +114,7 @@ def test_a_unit_can_be_made_without_a_file(home: Path) -> None:
     assert select(Lab(units=(unit,)), "virt") == (unit,)
 
 
-# What is replaced in the first unit of the good file, by what, and the line, path and text that must be told.
+# Text of the first unit of GOOD, its replacement, and the expected line, path and message.
 WRONG = [
     (
         "/dev/ttyUSB0",
@@ -169,12 +169,12 @@ WRONG = [
     (
         "~/.ssh/key\n",
         "~/.ssh/none\n",
-        '12: units[0].network.key_file: found "~/.ssh/none"; expected the file of an SSH priv',
+        '12: units[0].network.key_file: found "~/.ssh/none"; expected a file with an SSH priv',
     ),
     (
         "~/.ssh/key\n",
         "~/.ssh\n",
-        '12: units[0].network.key_file: found "~/.ssh"; expected the file of an SSH private key',
+        '12: units[0].network.key_file: found "~/.ssh"; expected a file with an SSH private key',
     ),
     (
         "~/.ssh/key\n",
@@ -214,18 +214,18 @@ WRONG = [
 
 
 @pytest.mark.usefixtures("home")
-@pytest.mark.parametrize(("good", "bad", "told"), WRONG)
-def test_a_mistake_is_told_with_its_line(good: str, bad: str, told: str) -> None:
+@pytest.mark.parametrize(("good", "bad", "message"), WRONG)
+def test_error_is_reported_with_its_line(good: str, bad: str, message: str) -> None:
     assert good in GOOD
-    lines = mistakes_in(GOOD.replace(good, bad, 1))
-    assert [line for line in lines if line.startswith(f"lab.yaml:{told}")], lines
+    lines = errors_in(GOOD.replace(good, bad, 1))
+    assert [line for line in lines if line.startswith(f"lab.yaml:{message}")], lines
     assert not [line for line in lines if "hunter2" in line]
 
 
 @pytest.mark.usefixtures("home")
 @pytest.mark.parametrize("key", ["password", "passphrase", "ssh_password", "token", "private_key", "client_secret"])
-def test_a_secret_is_refused_with_advice_and_not_repeated(key: str) -> None:
-    lines = mistakes_in(GOOD.replace("      port: 2222", f"      {key}: hunter2", 1))
+def test_secret_is_refused_with_advice_and_not_printed(key: str) -> None:
+    lines = errors_in(GOOD.replace("      port: 2222", f"      {key}: hunter2", 1))
     assert len(lines) == 1
     assert lines[0].startswith(
         f"lab.yaml:11: units[0].network.{key}: a secret does not belong in this file; keep it in a "
@@ -234,9 +234,9 @@ def test_a_secret_is_refused_with_advice_and_not_repeated(key: str) -> None:
 
 
 @pytest.mark.usefixtures("home")
-def test_a_private_key_in_the_file_is_not_repeated() -> None:
+def test_private_key_in_the_file_is_not_printed() -> None:
     pasted = "      host_key: |\n        -----BEGIN OPENSSH PRIVATE KEY-----\n        hunter2\n"
-    lines = mistakes_in(GOOD.replace(f"      host_key: {HOST_KEY} a comment\n", pasted, 1))
+    lines = errors_in(GOOD.replace(f"      host_key: {HOST_KEY} a comment\n", pasted, 1))
     assert len(lines) == 1
     assert lines[0].startswith(
         "lab.yaml:13: units[0].network.host_key: found text of 3 lines; expected an OpenSSH public"
@@ -244,9 +244,9 @@ def test_a_private_key_in_the_file_is_not_repeated() -> None:
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602])
-def test_a_key_file_open_to_others_is_refused(home: Path, mode: int) -> None:
+def test_key_file_accessible_to_others_is_refused(home: Path, mode: int) -> None:
     (home / ".ssh/key").chmod(mode)
-    line = mistakes_in(GOOD)[0]
+    line = errors_in(GOOD)[0]
     assert line.startswith("lab.yaml:12: units[0].network.key_file: ")
     assert f"its mode is {mode:04o}; do: chmod 600 {home}/.ssh/key" in line
 
@@ -261,7 +261,7 @@ def test_a_key_file_open_to_others_is_refused(home: Path, mode: int) -> None:
     ],
     ids=["ed25519", "ecdsa", "rsa"],
 )
-def test_every_usual_kind_of_host_key_is_taken(
+def test_host_key_of_each_common_type_is_accepted(
     key: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
 ) -> None:
     line = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
@@ -273,11 +273,11 @@ def test_every_usual_kind_of_host_key_is_taken(
 @pytest.mark.parametrize(
     "url", ["/dev/serial/by-id/usb-x", "socket://[::1]:9", "rfc2217://h:1?ign_set_control", "loop://"]
 )
-def test_console_urls_that_pyserial_knows_are_taken(url: str) -> None:
+def test_console_urls_of_pyserial_are_accepted(url: str) -> None:
     assert Console(url=url).url == url
 
 
-WAYS = {
+CONNECTIONS = {
     "console": "    console: {url: /dev/ttyUSB9}\n",
     "power": "    power: {kind: qmp, path: /run/qmp}\n",
     "network": f"    network: {{address: 10.0.0.9, key_file: ~/.ssh/key, host_key: '{HOST_KEY}'}}\n",
@@ -286,31 +286,35 @@ WAYS = {
 
 @pytest.mark.usefixtures("home")
 @pytest.mark.parametrize(
-    "ways", ["console power network", "console power", "console network", "console", "network"], ids=str.split
+    "connections", ["console power network", "console power", "console network", "console", "network"], ids=str.split
 )
-def test_a_unit_may_have_less_than_all(ways: str) -> None:
-    Path("lab.yaml").write_text(GOOD + "  - name: less\n    board: x\n" + "".join(WAYS[way] for way in ways.split()))
+def test_unit_with_some_connections_is_accepted(connections: str) -> None:
+    Path("lab.yaml").write_text(
+        GOOD + "  - name: less\n    board: x\n" + "".join(CONNECTIONS[connection] for connection in connections.split())
+    )
     unit = load_lab(Path("lab.yaml")).units[-1]
-    assert [way for way in WAYS if getattr(unit, way) is not None] == ways.split()
+    assert [connection for connection in CONNECTIONS if getattr(unit, connection) is not None] == connections.split()
 
 
 @pytest.mark.usefixtures("home")
 @pytest.mark.parametrize(
-    ("ways", "told"),
+    ("connections", "message"),
     [
-        ("", "found no console and no network; expected at least one of them: there is no way in"),
-        ("power", "found no console and no network; expected at least one of them: there is no way in"),
-        ("power network", "found power and no console; expected a console too, on which the boot is seen, or neither"),
+        ("", "found no console and no network; expected at least one of them, to run commands on the unit"),
+        ("power", "found no console and no network; expected at least one of them, to run commands on the unit"),
+        ("power network", "found power and no console; expected a console too, to watch the boot, or neither"),
     ],
 )
-def test_a_unit_without_a_way_in_is_refused(ways: str, told: str) -> None:
-    text = GOOD + "  - name: less\n    board: x\n" + "".join(WAYS[way] for way in ways.split())
-    (line,) = mistakes_in(text)
-    assert line.startswith(f"lab.yaml:25: units[3]: {told}"), line
+def test_unit_without_console_and_network_is_refused(connections: str, message: str) -> None:
+    text = (
+        GOOD + "  - name: less\n    board: x\n" + "".join(CONNECTIONS[connection] for connection in connections.split())
+    )
+    (line,) = errors_in(text)
+    assert line.startswith(f"lab.yaml:25: units[3]: {message}"), line
 
 
 @pytest.mark.usefixtures("home")
-def test_select_finds_any_of_a_type_or_one() -> None:
+def test_select_returns_all_units_of_a_type_or_one_unit() -> None:
     lab = good_lab()
     assert [unit.id for unit in select(lab, "ls1046a")] == ["ls1046a/bench-1", "ls1046a/bench-2"]
     assert [unit.id for unit in select(lab, "ls1046a/bench-2")] == ["ls1046a/bench-2"]
@@ -319,7 +323,7 @@ def test_select_finds_any_of_a_type_or_one() -> None:
 
 @pytest.mark.usefixtures("home")
 @pytest.mark.parametrize(
-    ("wanted", "told"),
+    ("wanted", "message"),
     [
         ("ls1046", "there are: imx8qxp-mek, ls1046a; did you mean ls1046a?"),
         (
@@ -328,18 +332,18 @@ def test_select_finds_any_of_a_type_or_one() -> None:
         ),
     ],
 )
-def test_select_says_what_there_is(wanted: str, told: str) -> None:
+def test_select_of_an_unknown_unit_lists_the_known(wanted: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         select(good_lab(), wanted)
-    assert str(caught.value) == f'no unit "{wanted}" in the lab file; {told}'
+    assert str(caught.value) == f'no unit "{wanted}" in the lab file; {message}'
 
 
 @pytest.mark.usefixtures("home")
-def test_a_missing_lab_file_says_what_to_write_and_that_loads_as_it_stands() -> None:
+def test_missing_lab_file_shows_an_example_that_is_valid() -> None:
     with pytest.raises(UsageError) as caught:
         load_lab(Path("lab.yaml"), board="openwrt-ls1046a")
     advice, _, text = str(caught.value).partition("\n\n")
-    assert advice.startswith("no lab file lab.yaml, which says where the units of openwrt-ls1046a are. Write it")
+    assert advice.startswith("no lab file lab.yaml: it states where the units of openwrt-ls1046a are. Write it")
     assert text == example("openwrt-ls1046a")
     Path("lab.yaml").write_text(text)
     unit = select(load_lab(Path("lab.yaml")), "openwrt-ls1046a")[0]
@@ -348,15 +352,15 @@ def test_a_missing_lab_file_says_what_to_write_and_that_loads_as_it_stands() -> 
 
 
 @pytest.mark.usefixtures("home")
-def test_the_example_is_held_to_the_same_schema() -> None:
-    assert mistakes_in(example("x").replace("baud", "bauds"))[0].startswith(
+def test_example_is_checked_by_the_same_schema() -> None:
+    assert errors_in(example("x").replace("baud", "bauds"))[0].startswith(
         "lab.yaml:7: units[0].console.bauds: unknown key"
     )
 
 
 @pytest.mark.usefixtures("home")
-def test_the_other_kinds_of_power_that_the_example_shows_load_too() -> None:
-    """As they are when the lines of the first kind are taken out and the comment signs of another."""
+def test_other_power_kinds_of_the_example_are_valid() -> None:
+    """Remove the lines of the first kind and the comment signs of another kind."""
     text = example("x")
     kinds = {}
     for kind in ("pdudaemon", "manual"):
@@ -374,7 +378,7 @@ def test_the_other_kinds_of_power_that_the_example_shows_load_too() -> None:
 
 
 @pytest.mark.usefixtures("home")
-def test_the_first_free_unit_of_a_type_is_leased(tmp_path: Path) -> None:
+def test_first_free_unit_of_a_type_is_leased(tmp_path: Path) -> None:
     ids = [unit.id for unit in select(good_lab(), "ls1046a")]
     with acquire_any(ids, tmp_path / "leases") as first, acquire_any(ids, tmp_path / "leases") as second:
         assert [first.unit_id, second.unit_id] == ids

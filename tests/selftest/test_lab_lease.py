@@ -1,4 +1,4 @@
-"""Leases, with real processes and real signals."""
+"""Is a unit leased to one run at a time? Tested with real processes and real signals."""
 
 import json
 import math
@@ -29,10 +29,10 @@ USER = pwd.getpwuid(os.getuid()).pw_name
 AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root can run a process as another user")
 NOBODY = 65534
 
-# Takes a unit, says so, and holds it until its standard input ends.
+# Takes a unit, prints `held`, and holds the unit until its standard input ends.
 HOLDER = "import sys; from pathlib import Path; from fixtures.lab.lease import acquire; "
 HOLD = HOLDER + "held = acquire(sys.argv[1], Path(sys.argv[2])); print('held', flush=True); sys.stdin.read()"
-# The same, with a child that lives on after it, and does not know of the lease.
+# The same, with a child process that outlives it and does not use the lease.
 HOLD_WITH_CHILD = HOLDER + (
     "import subprocess; held = acquire(sys.argv[1], Path(sys.argv[2])); "
     "child = subprocess.Popen(['cat'], close_fds=False); print(child.pid, flush=True); sys.stdin.read()"
@@ -45,7 +45,7 @@ HOLD_WITH_FORK = HOLDER + (
 
 @contextmanager
 def holder(script: str, folder: Path, unit: str = "virt/0") -> Iterator[subprocess.Popen[str]]:
-    """A process that runs one of the scripts above; ended, if it still runs, at the end."""
+    """Run one of the scripts above in a process, which is killed at the end."""
     command = [sys.executable, "-c", script, unit, str(folder)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True, umask=0o077
@@ -56,14 +56,14 @@ def holder(script: str, folder: Path, unit: str = "virt/0") -> Iterator[subproce
             process.kill()
 
 
-def said(process: subprocess.Popen[str]) -> str:
-    """The next line of what it prints."""
+def next_line(process: subprocess.Popen[str]) -> str:
+    """Return the next line of its standard output."""
     assert process.stdout
     return process.stdout.readline().strip()
 
 
 def refusal(folder: Path, unit: str = "virt/0") -> str:
-    """What the error says when the unit is taken once more."""
+    """Return the message of the error when the unit is taken once more."""
     with pytest.raises(LabError) as caught:
         acquire(unit, folder)
     return str(caught.value)
@@ -74,9 +74,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "leases"
 
 
-def test_a_unit_held_by_another_process_is_refused_and_says_by_whom(folder: Path) -> None:
+def test_unit_held_by_another_process_is_refused_with_its_holder(folder: Path) -> None:
     with holder(HOLD, folder) as other:
-        assert said(other) == "held"
+        assert next_line(other) == "held"
         text = refusal(folder)
     found = re.fullmatch(
         r"unit virt/0 is held by (\S+), process (\d+), since (\S+); wait for it to end or name .*", text
@@ -90,9 +90,9 @@ def test_a_unit_held_by_another_process_is_refused_and_says_by_whom(folder: Path
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_killed_holder_lets_go(folder: Path, how: signal.Signals) -> None:
+def test_lease_ends_when_its_holder_is_killed(folder: Path, how: signal.Signals) -> None:
     with holder(HOLD, folder) as other:
-        said(other)
+        next_line(other)
         refusal(folder)
         other.send_signal(how)
         other.wait(10)
@@ -102,21 +102,21 @@ def test_a_killed_holder_lets_go(folder: Path, how: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("script", [HOLD_WITH_CHILD, HOLD_WITH_FORK], ids=["started", "forked"])
-def test_a_child_that_outlives_the_holder_does_not_keep_the_unit(folder: Path, script: str) -> None:
+def test_child_that_outlives_the_holder_does_not_keep_the_lease(folder: Path, script: str) -> None:
     with holder(script, folder) as other:
-        child = int(said(other))
+        child = int(next_line(other))
         try:
             refusal(folder)
             other.kill()
             other.wait(10)
-            os.kill(child, 0)  # it lives
-            # On a busy machine a forked child may not have run yet, and so not closed what it inherited.
+            os.kill(child, 0)  # still running
+            # On a busy machine a forked child may not have run yet, and still have its inherited descriptor.
             acquire_any(["virt/0"], folder, wait=10).release()
         finally:
             os.kill(child, signal.SIGKILL)
 
 
-def test_a_fork_does_not_take_the_lease_from_its_parent(folder: Path) -> None:
+def test_parent_keeps_the_lease_when_a_forked_child_ends(folder: Path) -> None:
     with acquire("virt/0", folder):
         if (child := os.fork()) == 0:
             os._exit(0)
@@ -124,14 +124,14 @@ def test_a_fork_does_not_take_the_lease_from_its_parent(folder: Path) -> None:
         refusal(folder)
 
 
-def test_a_lease_that_nobody_refers_to_is_kept_until_the_process_ends(folder: Path) -> None:
+def test_unreferenced_lease_is_kept_until_the_process_ends(folder: Path) -> None:
     script = HOLD.replace("held = ", "")
     with holder(script, folder) as other:
-        said(other)
+        next_line(other)
         refusal(folder)
 
 
-def test_release_and_the_end_of_the_block_let_go(folder: Path) -> None:
+def test_release_and_end_of_the_with_block_end_the_lease(folder: Path) -> None:
     held = acquire("virt/0", folder)
     held.release()
     held.release()
@@ -140,7 +140,7 @@ def test_release_and_the_end_of_the_block_let_go(folder: Path) -> None:
     acquire("virt/0", folder).release()
 
 
-def test_units_do_not_get_in_each_others_way(folder: Path) -> None:
+def test_similar_unit_names_have_separate_files_in_the_folder(folder: Path) -> None:
     names = ["virt/0", "virt/1", "virt%2F0", "../virt/0", "virt_0", ".."]
     leases = [acquire(name, folder) for name in names]
     assert len(list(folder.iterdir())) == len(names)
@@ -149,7 +149,7 @@ def test_units_do_not_get_in_each_others_way(folder: Path) -> None:
         held.release()
 
 
-def test_the_first_free_unit_is_taken_and_all_holders_are_told(folder: Path) -> None:
+def test_first_free_unit_is_taken_and_error_lists_all_holders(folder: Path) -> None:
     with acquire("a/1", folder):
         with acquire_any(["a/1", "a/2"], folder) as second:
             assert second.unit_id == "a/2"
@@ -160,7 +160,7 @@ def test_the_first_free_unit_is_taken_and_all_holders_are_told(folder: Path) -> 
         acquire_any(["a/1", "a/2"], folder).release()
 
 
-def test_out_of_many_at_once_exactly_one_gets_it(folder: Path) -> None:
+def test_one_of_several_concurrent_processes_gets_the_lease(folder: Path) -> None:
     script = HOLD.replace("held = acquire", "\ntry: held = acquire").replace(
         "; print('held'", "\nexcept Exception: print('no')\nelse: print('held'"
     )
@@ -170,12 +170,12 @@ def test_out_of_many_at_once_exactly_one_gets_it(folder: Path) -> None:
         holder(script, folder) as c,
         holder(script, folder) as d,
     ):
-        assert sorted(said(process) for process in (a, b, c, d)) == ["held", "no", "no", "no"]
+        assert sorted(next_line(process) for process in (a, b, c, d)) == ["held", "no", "no", "no"]
 
 
-def test_the_note_is_json_and_the_files_are_open_to_all_whatever_the_umask(folder: Path) -> None:
+def test_holder_is_json_and_file_modes_do_not_depend_on_umask(folder: Path) -> None:
     with holder(HOLD, folder) as other:  # runs with umask 077
-        said(other)
+        next_line(other)
         (file,) = folder.iterdir()
         note = json.loads(file.read_text())
         assert (note["user"], note["pid"]) == (USER, other.pid)
@@ -184,12 +184,12 @@ def test_the_note_is_json_and_the_files_are_open_to_all_whatever_the_umask(folde
     before = os.umask(0o027)
     try:
         acquire("virt/1", folder).release()
-        assert os.umask(0o027) == 0o027  # put back
+        assert os.umask(0o027) == 0o027  # restored
     finally:
         os.umask(before)
 
 
-def test_a_shorter_note_leaves_nothing_of_a_longer_one(folder: Path) -> None:
+def test_shorter_content_replaces_longer_content(folder: Path) -> None:
     acquire("virt/0", folder).release()
     (file,) = folder.iterdir()
     file.write_text("x" * 5000)
@@ -198,14 +198,14 @@ def test_a_shorter_note_leaves_nothing_of_a_longer_one(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("note", ["", "{", "[1]", "5", '{"user": "x"}', "[" * 4000])
-def test_an_unreadable_note_is_no_obstacle(folder: Path, note: str) -> None:
+def test_unreadable_content_is_reported_as_unknown_holder(folder: Path, note: str) -> None:
     with acquire("virt/0", folder):
         (file,) = folder.iterdir()
         file.write_text(note)
         assert refusal(folder).startswith("unit virt/0 is held by someone, process unknown, since a moment ago;")
 
 
-def test_a_note_cannot_write_to_the_terminal(folder: Path) -> None:
+def test_control_characters_in_the_content_are_replaced(folder: Path) -> None:
     with acquire("virt/0", folder):
         (file,) = folder.iterdir()
         file.write_text(json.dumps({"user": "\x1b[2Jx\ny", "pid": 1, "since": "z" * 1000}))
@@ -214,7 +214,7 @@ def test_a_note_cannot_write_to_the_terminal(folder: Path) -> None:
         assert "z" * 65 not in text
 
 
-def test_a_symbolic_link_in_place_of_the_folder_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_symbolic_link_in_place_of_the_folder_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     folder.symlink_to(tmp_path / "elsewhere")
     assert f"{folder}: Not a directory; expected {folder} to be a folder of mode 1777" in refusal(folder)
@@ -222,7 +222,7 @@ def test_a_symbolic_link_in_place_of_the_folder_is_refused(folder: Path, tmp_pat
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_symbolic_link_in_place_of_the_file_is_refused(folder: Path, tmp_path: Path, exists: bool) -> None:
+def test_symbolic_link_in_place_of_the_file_is_refused(folder: Path, tmp_path: Path, exists: bool) -> None:
     victim = tmp_path / "victim"
     if exists:
         victim.write_text("precious")
@@ -233,66 +233,64 @@ def test_a_symbolic_link_in_place_of_the_file_is_refused(folder: Path, tmp_path:
     assert victim.exists() == exists
 
 
-def test_a_hard_link_to_another_file_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_hard_link_to_another_file_is_refused(folder: Path, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     folder.mkdir()
     (folder / "virt%2F0.lease").hardlink_to(victim)
-    assert "found something that is no plain file, or has a second name; remove it" in refusal(folder)
+    assert "found a file that is not a plain file, or has a second name (a hard link). Remove it" in refusal(folder)
     assert victim.read_text() == "precious"
 
 
-def test_a_pipe_in_place_of_the_file_does_not_hold_us_up(folder: Path) -> None:
+def test_named_pipe_in_place_of_the_file_does_not_block(folder: Path) -> None:
     folder.mkdir()
     os.mkfifo(folder / "virt%2F0.lease")
-    assert "found something that is no plain file" in refusal(folder)
+    assert "found a file that is not a plain file" in refusal(folder)
 
 
-def test_a_file_removed_between_opening_and_locking_gives_no_worthless_lock(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What cleans up /tmp removes the file, another run makes it anew and locks it: ours must not be a second lease."""
+def test_lock_on_a_file_removed_after_opening_is_no_lease(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cleaner of /tmp removes the file, and another run creates and locks a new one: only that one is a lease."""
     acquire("virt/0", folder).release()
     (file,) = folder.iterdir()
-    real = lease.refuse_strange
+    real = lease.require_plain_file
     others: list[object] = []
 
-    def remove_and_let_another_in(found: os.stat_result, path: Path) -> None:
+    def replace_file(found: os.stat_result, path: Path) -> None:
         real(found, path)
         if not others:
             file.unlink()
             others.append(None)
             others.append(acquire("virt/0", folder))
 
-    monkeypatch.setattr(lease, "refuse_strange", remove_and_let_another_in)
+    monkeypatch.setattr(lease, "require_plain_file", replace_file)
     assert refusal(folder).startswith("unit virt/0 is held by ")
 
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that every user can reach and read: pytest's own are closed to others."""
+    """A folder that every user can search and read; tmp_path is closed to other users."""
     with tempfile.TemporaryDirectory(prefix="offload-hil-selftest-", dir="/tmp") as name:
         Path(name).chmod(0o755)
         yield Path(name)
 
 
-def _take_as_nobody(folder: Path, unit: str, mouth: "Connection") -> None:
+def _take_as_nobody(folder: Path, unit: str, connection: "Connection") -> None:
     os.setgroups([])
     os.setgid(NOBODY)
     os.setuid(NOBODY)
     os.umask(0o077)
     try:
         with acquire(unit, folder):
-            mouth.send("held")
-            mouth.poll(60)
+            connection.send("held")
+            connection.poll(60)
     except LabError as error:
-        mouth.send(str(error))
+        connection.send(str(error))
 
 
 @contextmanager
 def nobody(folder: Path, unit: str = "virt/0") -> Iterator[str]:
-    """A process of the user nobody that takes a unit and holds it meanwhile; gives `held` or what the error says."""
-    # Forked, not started: the Python that runs here may be closed to that user.
+    """Take and hold a unit in a process of the user nobody; yield `held` or the message of the error."""
+    # Forked, because that user may have no access to this Python.
     here, there = multiprocessing.get_context("fork").Pipe()
     process = multiprocessing.get_context("fork").Process(target=_take_as_nobody, args=(folder, unit, there))
     process.start()
@@ -304,10 +302,10 @@ def nobody(folder: Path, unit: str = "virt/0") -> Iterator[str]:
 
 
 @AS_ROOT
-def test_users_share_the_leases_whoever_came_first(open_folder: Path) -> None:
+def test_users_share_leases_in_any_order(open_folder: Path) -> None:
     folder = open_folder / "leases"
     open_folder.chmod(0o1777)
-    with nobody(folder) as answer:  # makes the folder and the file
+    with nobody(folder) as answer:  # creates folder and file
         assert answer == "held"
         assert refusal(folder).startswith("unit virt/0 is held by nobody, process ")
     acquire("virt/0", folder).release()
@@ -318,7 +316,7 @@ def test_users_share_the_leases_whoever_came_first(open_folder: Path) -> None:
 
 
 @AS_ROOT
-def test_a_folder_that_is_closed_to_us_says_what_is_expected(open_folder: Path) -> None:
+def test_folder_without_permission_is_refused_with_the_expected_mode(open_folder: Path) -> None:
     with nobody(open_folder) as answer:
         pass
     file = open_folder / "virt%2F0.lease"
@@ -327,16 +325,16 @@ def test_a_folder_that_is_closed_to_us_says_what_is_expected(open_folder: Path) 
     )
 
 
-def test_an_existing_file_is_never_opened_to_be_made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Linux refuses that (fs.protected_regular) in a folder of mode 1777, if the file is another user's."""
+def test_existing_file_is_opened_without_o_creat(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder of mode 1777 Linux refuses O_CREAT for another user's file (sysctl fs.protected_regular)."""
     flags: list[int] = []
     real = os.open
 
-    def listen(path: str, flag: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+    def record_flags(path: str, flag: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         flags.append(flag)
         return real(path, flag, mode, dir_fd=dir_fd)
 
-    monkeypatch.setattr(os, "open", listen)
+    monkeypatch.setattr(os, "open", record_flags)
     acquire("virt/0", folder).release()
     assert [flag for flag in flags if flag & os.O_CREAT]
     flags.clear()
@@ -345,7 +343,7 @@ def test_an_existing_file_is_never_opened_to_be_made(folder: Path, monkeypatch: 
     assert not [flag for flag in flags if flag & os.O_CREAT]
 
 
-def test_the_shared_folder_does_not_depend_on_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_shared_folder_does_not_depend_on_tmpdir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with acquire(f"selftest/{os.getpid()}"):
         file = lease.FOLDER / f"selftest%2F{os.getpid()}.lease"
@@ -354,15 +352,15 @@ def test_the_shared_folder_does_not_depend_on_the_environment(monkeypatch: pytes
     assert not list(tmp_path.iterdir())
 
 
-# Waits for one of the units, says whom for, and that it has one; argv: folder, seconds, units.
+# Waits for one of the units, prints every message, then the unit that it got. argv: folder, seconds, units.
 WAIT = (
     "import sys; from pathlib import Path\n"
     "from fixtures.lab.lease import acquire_any; from fixtures.outcome import LabError\n"
-    "def tell(text): print(text.replace(chr(10), ' & '), flush=True)\n"
+    "def show(text): print(text.replace(chr(10), ' & '), flush=True)\n"
     "try:\n"
-    "    held = acquire_any(sys.argv[3:], Path(sys.argv[1]), wait=float(sys.argv[2]), tell=tell)\n"
-    "    tell('has ' + held.unit_id); sys.stdin.read()\n"
-    "except LabError as error: tell('LabError: ' + str(error))\n"
+    "    held = acquire_any(sys.argv[3:], Path(sys.argv[1]), wait=float(sys.argv[2]), progress=show)\n"
+    "    show('has ' + held.unit_id); sys.stdin.read()\n"
+    "except LabError as error: show('LabError: ' + str(error))\n"
 )
 
 
@@ -378,25 +376,25 @@ def waiter(folder: Path, seconds: float, *units: str) -> Iterator[subprocess.Pop
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
-def test_who_waits_is_told_whom_for_and_gets_the_unit_when_its_holder_dies(folder: Path, end: signal.Signals) -> None:
+def test_waiting_run_names_the_holder_and_gets_the_unit_when_it_is_killed(folder: Path, end: signal.Signals) -> None:
     with holder(HOLD, folder) as other:
-        assert said(other) == "held"
+        assert next_line(other) == "held"
         with waiter(folder, math.inf, "virt/0") as waiting:
-            told = said(waiting)
+            message = next_line(waiting)
             found = re.fullmatch(
-                r"waiting, for 0 s now: unit virt/0 is held by (\S+), process (\d+), since (\S+)", told
+                r"waiting, for 0 s now: unit virt/0 is held by (\S+), process (\d+), since (\S+)", message
             )
-            assert found, told
+            assert found, message
             assert (found[1], found[2]) == (USER, str(other.pid))
             assert abs((datetime.now(UTC) - datetime.fromisoformat(found[3])).total_seconds()) < 30
             other.send_signal(end)
             killed = time.monotonic()
-            assert said(waiting) == "has virt/0"
+            assert next_line(waiting) == "has virt/0"
             assert time.monotonic() - killed < 2
             assert refusal(folder).startswith(f"unit virt/0 is held by {USER}, process {waiting.pid}, since ")
 
 
-def test_a_wait_has_its_end_and_says_so(folder: Path) -> None:
+def test_wait_ends_with_an_error_that_states_the_limit(folder: Path) -> None:
     with acquire("virt/0", folder):
         started = time.monotonic()
         with pytest.raises(LabError, match=r"^unit virt/0 is held by .*; waited 0.6 s for it to end$"):
@@ -404,57 +402,59 @@ def test_a_wait_has_its_end_and_says_so(folder: Path) -> None:
         assert 0.6 <= time.monotonic() - started < 5
 
 
-def test_the_first_of_several_that_becomes_free_is_taken(folder: Path) -> None:
+def test_waiting_run_takes_the_first_unit_that_becomes_free(folder: Path) -> None:
     with holder(HOLD, folder, "a/1") as first, holder(HOLD, folder, "a/2") as second:
-        assert said(first) == said(second) == "held"
+        assert next_line(first) == next_line(second) == "held"
         with waiter(folder, 60, "a/1", "a/2") as waiting:
-            told = said(waiting)
-            assert re.fullmatch(r"waiting, for 0 s now of 60: unit a/1 is held .* & unit a/2 is held by .*", told)
+            message = next_line(waiting)
+            assert re.fullmatch(r"waiting, for 0 s now of 60: unit a/1 is held .* & unit a/2 is held by .*", message)
             second.kill()
-            assert said(waiting) == "has a/2"
+            assert next_line(waiting) == "has a/2"
 
 
-def test_who_waits_is_told_of_a_new_holder_and_reminded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The holder's note changes while the unit stays held, as when another run was quicker to take it."""
-    monkeypatch.setattr(lease, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(lease, "REMIND_SECONDS", 0.3)
-    told: list[str] = []
+def test_waiting_run_reports_a_new_holder_and_repeats_its_message(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The content changes while the unit stays held, as when another run took the unit first."""
+    monkeypatch.setattr(lease, "POLL_INTERVAL", 0.01)
+    monkeypatch.setattr(lease, "REMINDER_INTERVAL", 0.3)
+    messages: list[str] = []
     with acquire("virt/0", folder):
         (file,) = folder.iterdir()
 
-        def tell(text: str) -> None:
-            told.append(text)
+        def report(text: str) -> None:
+            messages.append(text)
             file.write_text('{"user": "alice", "pid": 1, "since": "today"}')
 
         with pytest.raises(LabError):
-            acquire_any(["virt/0"], folder, wait=0.5, tell=tell)
-    assert len(told) == 3
-    assert USER in told[0]
-    assert told[1].endswith("unit virt/0 is held by alice, process 1, since today")
-    assert told[2] == told[1]
+            acquire_any(["virt/0"], folder, wait=0.5, progress=report)
+    assert len(messages) == 3
+    assert USER in messages[0]
+    assert messages[1].endswith("unit virt/0 is held by alice, process 1, since today")
+    assert messages[2] == messages[1]
 
 
-def test_a_free_unit_is_taken_without_a_word(folder: Path) -> None:
-    told: list[str] = []
-    acquire_any(["virt/0"], folder, wait=math.inf, tell=told.append).release()
-    assert told == []
+def test_free_unit_is_taken_without_a_message(folder: Path) -> None:
+    messages: list[str] = []
+    acquire_any(["virt/0"], folder, wait=math.inf, progress=messages.append).release()
+    assert messages == []
 
 
-def test_a_folder_that_is_not_usable_is_not_waited_for(folder: Path) -> None:
+def test_unusable_folder_is_an_error_without_waiting(folder: Path) -> None:
     folder.write_text("no folder")
     with pytest.raises(LabError, match="Not a directory"):
         acquire_any(["virt/0"], folder, wait=math.inf)
 
 
 @pytest.mark.parametrize(
-    ("option", "told"),
+    ("option", "message"),
     [
         ("--wait=soon", "argument --wait: found 'soon'; expected a number of seconds, or nothing"),
         ("--wait=-1", "argument --wait: found '-1'; expected"),
         ("--wait=inf", "argument --wait: found 'inf'; expected"),
     ],
 )
-def test_a_wait_that_is_no_time_is_a_usage_error(option: str, told: str) -> None:
+def test_invalid_wait_is_a_usage_error(option: str, message: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--board", "virt", option],
         cwd=ROOT,
@@ -463,4 +463,4 @@ def test_a_wait_that_is_no_time_is_a_usage_error(option: str, told: str) -> None
         check=False,
     )
     assert done.returncode == 4
-    assert told in done.stderr
+    assert message in done.stderr

@@ -107,6 +107,6 @@ def test_mismatch_names_its_pattern_and_shortens_long_values(probe_setup: ProbeS
     (group,) = [group for group in GROUPS if group.id == "AES-128-CBC-buffers-encrypt"]
     (given,) = probe_setup.probe("wrong").run_groups("engine", [group])
     text = describe_mismatches("engine", group, given, find_mismatches(group, given))
-    assert "320 bytes, way 'sources 1', fixtures/vectors/streams.py:1\n" in text
+    assert "320 bytes, pattern 'sources 1', fixtures/vectors/streams.py:1\n" in text
     assert ", byte 319 is the first that differs" in text
     assert max(map(len, text.splitlines())) < 2 * 8192 + 100

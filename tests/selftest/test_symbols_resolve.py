@@ -8,9 +8,10 @@ import pytest
 from debian_programs import unpacked
 from symbols_build import build, calls, defines, nodes
 
+from fixtures.architectures import Libc
 from fixtures.outcome import UsageError
 from fixtures.stack.symbols import openssl3_renames
-from fixtures.stack.symbols.libraries import Libc, read_cache
+from fixtures.stack.symbols.libraries import read_cache
 from fixtures.stack.symbols.resolve import Problem, Resolution, resolve
 
 ENGINE = "/usr/lib/engines/devcrypto.so"

@@ -1,4 +1,4 @@
-"""Is a CAVP file read as NIST's documents say, and is a damaged one refused on its line?"""
+"""Is a CAVP file read as NIST's documents specify, and is a damaged file refused with its line?"""
 
 import functools
 import re
@@ -71,13 +71,13 @@ def sha1(text: str) -> Collection:
 
 
 def swap(text: str, line: int, *new: str) -> str:
-    """The text with one line, counted from 1, replaced by none, one or more others."""
+    """Return the text with one line, counted from 1, replaced by any number of lines."""
     lines = text.split("\n")
     lines[line - 1 : line] = new
     return "\n".join(lines)
 
 
-def test_aes_is_read() -> None:
+def test_aes_file_is_read() -> None:
     encrypt, decrypt = cbc(AES).groups
     assert (encrypt.id, decrypt.id) == ("AES-128-CBC-MMT-encrypt", "AES-128-CBC-MMT-decrypt")
     assert (encrypt.source, len(encrypt.vectors), len(decrypt.vectors)) == ("CBC.rsp", 2, 1)
@@ -93,12 +93,12 @@ def test_ecb_has_no_iv() -> None:
     assert [vector.iv for group in ecb(without).groups for vector in group.vectors] == [b"", b"", b""]
 
 
-def test_ctr_takes_a_part_of_a_block() -> None:
+def test_ctr_accepts_a_partial_block() -> None:
     text = swap(swap(AES, 7, "PLAINTEXT = 2222"), 8, "CIPHERTEXT = 3333")
     assert ctr(text).groups[0].vectors[0].output == b"\x33\x33"
 
 
-def test_sha_is_read_and_the_empty_message_is_empty() -> None:
+def test_sha_file_is_read_with_an_empty_message() -> None:
     read = sha1(SHA)
     (group,) = read.groups
     assert (group.id, read.refused) == ("SHA1-ShortMsg", ())
@@ -107,11 +107,11 @@ def test_sha_is_read_and_the_empty_message_is_empty() -> None:
 
 
 @pytest.mark.parametrize(("read", "text"), [(cbc, AES), (sha1, SHA)], ids=["aes", "sha"])
-def test_line_ends_and_the_last_newline_do_not_matter(read: Reader, text: str) -> None:
+def test_line_ends_and_last_newline_make_no_difference(read: Reader, text: str) -> None:
     assert read(text.replace("\n", "\r\n")) == read(text) == read(text.rstrip("\n"))
 
 
-def test_bit_messages_are_refused_aloud_and_not_rounded() -> None:
+def test_messages_of_partial_bytes_are_counted_as_refused() -> None:
     read = sha1(swap(swap(SHA, 9, "Len = 23"), 10, "Msg = 616262"))
     assert [v.label for v in read.groups[0].vectors] == ["Len = 0"]
     (refused,) = read.refused
@@ -120,14 +120,14 @@ def test_bit_messages_are_refused_aloud_and_not_rounded() -> None:
     assert "lines 9" in refused.why
 
 
-def test_a_file_of_bit_messages_alone_gives_no_group() -> None:
+def test_file_of_partial_bytes_alone_has_no_group() -> None:
     text = f"[L = 20]\n\nLen = 5\nMsg = 98\nMD = {MD}\n\nLen = 1\nMsg = 80\nMD = {MD}\n"
     assert sha1(text).groups == ()
     assert sha1(text).refused[0].count == 2
 
 
-# What is planted -> the line that must be named, what was found, what was expected.
-BAD = {
+# Damage -> reader, text, and the expected line, finding and expectation of the message.
+DAMAGED = {
     "unknown key": (cbc, swap(AES, 6, f"NONCE = {IV}"), 6, "'NONCE = ", "COUNT, KEY, IV, PLAINTEXT, CIPHERTEXT"),
     "IV in ECB": (ecb, AES, 6, "'IV = ", "one of the names COUNT, KEY, PLAINTEXT, CIPHERTEXT"),
     "not a field": (cbc, swap(AES, 6, "what is this"), 6, "'what is this'", "name = value"),
@@ -170,9 +170,9 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_a_planted_fault_is_refused_on_its_line(name: str) -> None:
-    read, text, line, found, expected = BAD[name]
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_file_is_refused_with_its_line(name: str) -> None:
+    read, text, line, found, expected = DAMAGED[name]
     with pytest.raises(UsageError) as refused:
         read(text)
     message = str(refused.value)
@@ -184,8 +184,8 @@ def test_a_planted_fault_is_refused_on_its_line(name: str) -> None:
 
 
 @pytest.mark.parametrize(("read", "text"), [(cbc, AES), (sha1, SHA)], ids=["aes", "sha"])
-def test_no_line_can_be_lost_unnoticed(read: Reader, text: str) -> None:
-    """Without any one of its lines, comments and empty ones aside, a file is refused."""
+def test_file_without_any_one_line_is_refused(read: Reader, text: str) -> None:
+    """Comments and empty lines excepted."""
     lines = text.rstrip("\n").split("\n")
     for number, line in enumerate(lines, 1):
         if line and not line.startswith("#"):
@@ -194,8 +194,8 @@ def test_no_line_can_be_lost_unnoticed(read: Reader, text: str) -> None:
 
 
 @pytest.mark.parametrize(("read", "text"), [(cbc, AES), (sha1, SHA)], ids=["aes", "sha"])
-def test_a_file_cut_short_is_refused_or_ends_between_vectors(read: Reader, text: str) -> None:
-    """Cut at any byte. What ends between vectors of the last section, only the count of a folder can tell."""
+def test_truncated_file_is_refused_unless_cut_between_vectors(read: Reader, text: str) -> None:
+    """Cut at every byte. Only the count of its folder detects a cut between vectors of the last section."""
     whole = {vector for group in read(text).groups for vector in group.vectors}
     for size in range(len(text.rstrip("\n"))):
         try:
@@ -207,7 +207,7 @@ def test_a_file_cut_short_is_refused_or_ends_between_vectors(read: Reader, text:
         assert text[:size].rstrip("\n").endswith(MD), f"cut after {size} bytes"
 
 
-def test_the_key_size_of_the_file_is_asked_of_every_vector() -> None:
+def test_vector_with_another_key_size_is_refused() -> None:
     read = functools.partial(read_aes, AES.encode(), "x.rsp", name="MMT")
     with pytest.raises(UsageError, match=r"x\.rsp:5: found KEY of 16 bytes; expected 32 bytes for AES-256-CBC"):
         read(algorithm="AES-256-CBC")

@@ -1,6 +1,6 @@
-"""Is every vector of every file there, and is every expected answer right?
+"""Is every vector of every file read, and is every expected output right?
 
-The answers are asked of other implementations on this host: the package cryptography for AES, hashlib for SHA.
+Other implementations on this host compute the outputs: the package cryptography for AES, hashlib for SHA.
 """
 
 import dataclasses
@@ -29,8 +29,8 @@ FOLDERS = [(PACKAGE, folder) for folder in (*sources.CAVP_AES, *sources.CAVP_SHA
 FOLDERS.append((files("fixtures.vectors"), sources.OWN_AES))
 
 
-def answer_of_host(group: VectorGroup, vector: Vector) -> bytes:
-    """What an implementation independent of the board's says."""
+def compute_on_host(group: VectorGroup, vector: Vector) -> bytes:
+    """Return the output of an implementation that is independent of the board."""
     if group.operation == "digest":
         return hashlib.new(group.algorithm.lower(), vector.input).digest()
     mode: modes.ECB | modes.CBC | modes.CTR
@@ -48,8 +48,8 @@ def answer_of_host(group: VectorGroup, vector: Vector) -> bytes:
     return run.update(vector.input) + run.finalize()
 
 
-def wrong_vectors(group: VectorGroup) -> list[Vector]:
-    return [vector for vector in group.vectors if answer_of_host(group, vector) != vector.output]
+def mismatching_vectors(group: VectorGroup) -> list[Vector]:
+    return [vector for vector in group.vectors if compute_on_host(group, vector) != vector.output]
 
 
 def total(groups: Iterable[VectorGroup]) -> int:
@@ -61,12 +61,12 @@ def files_of(root: Traversable, folder: sources.Folder) -> list[Traversable]:
 
 
 def lines_that_begin_a_vector(entry: Traversable) -> int:
-    """A count by another route than the parser's: line by line, as text."""
+    """Count vectors without the parser: lines of text that begin one."""
     with entry.open("r", encoding="ascii") as lines:
         return sum(line.startswith(("COUNT =", "Len =")) for line in lines)
 
 
-def grouped(collection: Collection, name: str) -> int:
+def count_of_groups(collection: Collection, name: str) -> int:
     return total(group for group in collection.groups if group.name == name)
 
 
@@ -86,7 +86,7 @@ def test_every_vector_of_every_file_is_run_or_refused(root: Traversable, folder:
     assert accounted == {entry.name: lines_that_begin_a_vector(entry) for entry in files_of(root, folder)}
 
 
-def test_the_whole_is_the_sum_of_its_folders() -> None:
+def test_all_vectors_are_the_sum_of_the_folders() -> None:
     parts = [sources.collect(root, folder, "here") for root, folder in FOLDERS]
     groups = Counter(group for part in parts for group in part.groups)
     assert groups == Counter(sources.load().groups)
@@ -96,23 +96,23 @@ def test_the_whole_is_the_sum_of_its_folders() -> None:
 
 
 @pytest.mark.parametrize("mode", ["ECB", "CBC"])
-def test_a_mode_has_the_vectors_that_aesavs_gives_it(mode: str) -> None:
+def test_mode_has_the_vector_counts_of_aesavs(mode: str) -> None:
     (folder,) = (folder for folder in sources.CAVP_AES if folder.path.endswith(mode))
     collection = sources.collect(PACKAGE, folder, "here")
-    counts = {name: grouped(collection, name) for name in ("GFSbox", "KeySbox", "VarKey", "VarTxt", "MMT")}
+    counts = {name: count_of_groups(collection, name) for name in ("GFSbox", "KeySbox", "VarKey", "VarTxt", "MMT")}
     assert counts == {"GFSbox": 36, "KeySbox": 122, "VarKey": 1152, "VarTxt": 768, "MMT": 60}
     assert total(collection.groups) == 2138
     assert collection.refused == ()
     assert {group.operation for group in collection.groups} == {"encrypt", "decrypt"}
 
 
-def test_ctr_has_its_vectors() -> None:
+def test_ctr_has_vectors_of_rfc3686_and_sp800_38a() -> None:
     ctr = Collection(tuple(group for group in sources.aes().groups if group.algorithm.endswith("CTR")), ())
-    assert [grouped(ctr, name) for name in ("RFC3686", "SP800-38A-Block", "SP800-38A")] == [18, 24, 6]
+    assert [count_of_groups(ctr, name) for name in ("RFC3686", "SP800-38A-Block", "SP800-38A")] == [18, 24, 6]
     assert len(ctr.groups) == 18
 
 
-def test_there_are_over_4300_aes_vectors() -> None:
+def test_aes_has_4324_vectors() -> None:
     assert total(sources.aes().groups) == 2 * 2138 + 18 + 24 + 6 == 4324
 
 
@@ -124,7 +124,7 @@ def test_every_digest_has_short_and_long_messages() -> None:
     assert sum(counts.values()) == 901
 
 
-def test_what_is_refused_is_said_with_its_reason() -> None:
+def test_refused_files_have_a_count_and_a_reason() -> None:
     refused = {r.source: r for r in sources.load().refused if r.source != "Readme.txt"}
     assert set(refused) == {f"SHA{d}Monte.{e}" for d in (1, 224, 256, 384, 512) for e in ("rsp", "txt")} | {
         f"SHA512_{d}{kind}" for d in (224, 256) for kind in ("ShortMsg.rsp", "LongMsg.rsp", "Monte.rsp", "Monte.txt")
@@ -137,8 +137,8 @@ def test_what_is_refused_is_said_with_its_reason() -> None:
     assert [r.count for r in sources.load().refused if r.source == "Readme.txt"] == [0, 0]
 
 
-def test_the_texts_of_the_monte_carlo_tests_hold_the_same_checkpoints() -> None:
-    """What the reason for refusing them says."""
+def test_monte_carlo_texts_have_the_checkpoints_of_the_rsp_files() -> None:
+    """This is the reason for which they are refused."""
     for algorithm in ("SHA1", "SHA224", "SHA256", "SHA384", "SHA512"):
         place = PACKAGE.joinpath("hashes", "SHA1" if algorithm == "SHA1" else "SHA2")
         rsp, txt = (place.joinpath(f"{algorithm}Monte.{end}").read_text("ascii") for end in ("rsp", "txt"))
@@ -147,13 +147,13 @@ def test_the_texts_of_the_monte_carlo_tests_hold_the_same_checkpoints() -> None:
         assert checkpoints == re.findall(r"^MD = (\w+)", txt, re.MULTILINE)
 
 
-def test_ids_are_unique_and_say_what_they_are() -> None:
+def test_ids_are_unique() -> None:
     ids = [group.id for group in sources.load().groups]
     assert len(ids) == len(set(ids)) == 88
     assert {"AES-128-CBC-VarKey-encrypt", "AES-256-CTR-RFC3686-decrypt", "SHA256-ShortMsg"} <= set(ids)
 
 
-def test_lines_and_labels_are_those_of_the_file() -> None:
+def test_vectors_have_line_and_label_of_the_file() -> None:
     text = PACKAGE.joinpath("ciphers/AES/CBC/CBCMMT256.rsp").read_text("ascii").split("\n")
     for group in (group for group in sources.aes().groups if group.source == "CBCMMT256.rsp"):
         for vector in group.vectors:
@@ -161,18 +161,18 @@ def test_lines_and_labels_are_those_of_the_file() -> None:
             assert text[vector.line] == f"KEY = {vector.key.hex()}"
 
 
-# --- every answer is right, and a wrong one would be noticed ---------------------------------------------------------
+# --- every expected output is right, and a wrong one is detected -----------------------------------------------------
 
 
 @pytest.mark.parametrize("group", sources.load().groups, ids=lambda group: group.id)
-def test_the_host_gives_every_answer_and_notices_any_flipped_bit(group: VectorGroup) -> None:
-    assert wrong_vectors(group) == []
+def test_host_computes_every_output_and_detects_a_flipped_bit(group: VectorGroup) -> None:
+    assert mismatching_vectors(group) == []
     chance = random.Random(group.id)
     for _ in range(3):
         index = chance.randrange(len(group.vectors))
         bad = flip_a_bit(group.vectors[index], chance)
         vectors = (*group.vectors[:index], bad, *group.vectors[index + 1 :])
-        assert wrong_vectors(dataclasses.replace(group, vectors=vectors)) == [bad]
+        assert mismatching_vectors(dataclasses.replace(group, vectors=vectors)) == [bad]
 
 
 def flip_a_bit(vector: Vector, chance: random.Random) -> Vector:
@@ -182,35 +182,35 @@ def flip_a_bit(vector: Vector, chance: random.Random) -> Vector:
     return dataclasses.replace(vector, output=bytes(output))
 
 
-def test_each_single_bit_of_an_answer_counts() -> None:
-    """All bits of one answer, one after the other: no bit is beyond the comparison."""
+def test_each_flipped_bit_of_an_output_is_detected() -> None:
+    """The comparison covers all bits of an output."""
     (group,) = (group for group in sources.aes().groups if group.id == "AES-128-CTR-SP800-38A-encrypt")
     (vector,) = group.vectors
     for bit in range(8 * len(vector.output)):
         output = (int.from_bytes(vector.output) ^ 1 << bit).to_bytes(len(vector.output))
         bad = dataclasses.replace(vector, output=output)
-        assert wrong_vectors(dataclasses.replace(group, vectors=(bad,))) == [bad]
+        assert mismatching_vectors(dataclasses.replace(group, vectors=(bad,))) == [bad]
 
 
 @pytest.mark.parametrize(
     ("path", "field"),
     [("ciphers/AES/CBC/CBCMMT192.rsp", "CIPHERTEXT"), ("hashes/SHA2/SHA384ShortMsg.rsp", "MD")],
 )
-def test_a_digit_changed_in_a_file_is_noticed_at_its_vector(tmp_path: Path, path: str, field: str) -> None:
+def test_changed_digit_in_a_file_is_detected_at_its_vector(tmp_path: Path, path: str, field: str) -> None:
     (folder,) = (folder for _, folder in FOLDERS if path.startswith(f"{folder.path}/"))
-    copy_of(folder, tmp_path)
+    copy_folder(folder, tmp_path)
     lines = (tmp_path / path).read_text("ascii").split("\n")
     at = [number for number, line in enumerate(lines) if line.startswith(f"{field} =")][3]
     line = lines[at].rstrip()
     lines[at] = line[:-1] + ("0" if line[-1] != "0" else "1")
     (tmp_path / path).write_text("\n".join(lines))
     collection = sources.collect(tmp_path, folder, "here")
-    (found,) = (vector for group in collection.groups for vector in wrong_vectors(group))
+    (found,) = (vector for group in collection.groups for vector in mismatching_vectors(group))
     starts = max(n for n in range(at) if lines[n].startswith(("COUNT =", "Len =")))
     assert found.line == starts + 1
 
 
-def test_the_blocks_of_sp800_38a_are_the_message_and_its_counters_count() -> None:
+def test_blocks_of_sp800_38a_make_up_the_message() -> None:
     groups = {group.id: group for group in sources.aes().groups}
     for bits in (128, 192, 256):
         for operation in ("encrypt", "decrypt"):
@@ -223,7 +223,7 @@ def test_the_blocks_of_sp800_38a_are_the_message_and_its_counters_count() -> Non
             assert [int.from_bytes(block.iv) - first for block in blocks] == [0, 1, 2, 3]
 
 
-def test_the_derived_decryptions_undo_the_encryptions() -> None:
+def test_derived_decryptions_invert_the_encryptions() -> None:
     groups = {group.id: group for group in sources.aes().groups}
     for bits in (128, 192, 256):
         encrypt, decrypt = (groups[f"AES-{bits}-CTR-RFC3686-{operation}"] for operation in ("encrypt", "decrypt"))
@@ -232,11 +232,11 @@ def test_the_derived_decryptions_undo_the_encryptions() -> None:
         ]
 
 
-# --- files that are not as they should be ----------------------------------------------------------------------------
+# --- damaged, missing and unknown files ------------------------------------------------------------------------------
 
 
-def copy_of(folder: sources.Folder, place: Path) -> Path:
-    """A copy of a folder of the package, to be damaged."""
+def copy_folder(folder: sources.Folder, place: Path) -> Path:
+    """Copy a folder of the package, to damage the copy."""
     target = place / folder.path
     shutil.copytree(str(PACKAGE.joinpath(folder.path)), target)
     return target
@@ -244,10 +244,10 @@ def copy_of(folder: sources.Folder, place: Path) -> Path:
 
 @pytest.fixture
 def ctr_folder(tmp_path: Path) -> Path:
-    return copy_of(sources.CAVP_AES[2], tmp_path)
+    return copy_folder(sources.CAVP_AES[2], tmp_path)
 
 
-def test_a_file_that_nobody_knows_is_refused_aloud(tmp_path: Path, ctr_folder: Path) -> None:
+def test_unknown_file_is_reported_as_refused(tmp_path: Path, ctr_folder: Path) -> None:
     (ctr_folder / "NEW.rsp").write_text("[ENCRYPT]\n\nCOUNT = 0\nKEY = 00\n\nCOUNT = 1\nKEY = 00\n")
     (ctr_folder / "more").mkdir()
     collection = sources.collect(tmp_path, sources.CAVP_AES[2], "here")
@@ -256,13 +256,13 @@ def test_a_file_that_nobody_knows_is_refused_aloud(tmp_path: Path, ctr_folder: P
     assert total(collection.groups) == 18
 
 
-def test_a_file_that_is_missing_is_told(tmp_path: Path, ctr_folder: Path) -> None:
+def test_missing_file_is_an_error(tmp_path: Path, ctr_folder: Path) -> None:
     (ctr_folder / "aes-192-ctr.txt").unlink()
     with pytest.raises(UsageError, match=r"here/ciphers/AES/CTR: found no aes-192-ctr\.txt \(1 of 3 .*pip install"):
         sources.collect(tmp_path, sources.CAVP_AES[2], "here")
 
 
-def test_a_file_cut_between_two_vectors_is_told(tmp_path: Path, ctr_folder: Path) -> None:
+def test_file_cut_between_two_vectors_is_an_error(tmp_path: Path, ctr_folder: Path) -> None:
     short = ctr_folder / "aes-192-ctr.txt"
     text = short.read_text("ascii")
     short.write_text(text[: text.index("COUNT = 2")])
@@ -270,26 +270,26 @@ def test_a_file_cut_between_two_vectors_is_told(tmp_path: Path, ctr_folder: Path
         sources.collect(tmp_path, sources.CAVP_AES[2], "here")
 
 
-def test_a_folder_that_is_missing_is_told(tmp_path: Path) -> None:
+def test_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"here/ciphers/AES/CTR: found no aes-128-ctr\.txt \(3 of 3 "):
         sources.collect(tmp_path, sources.CAVP_AES[2], "here")
 
 
-def test_a_damaged_file_is_told_with_folder_and_line(tmp_path: Path, ctr_folder: Path) -> None:
+def test_damaged_file_is_reported_with_folder_and_line(tmp_path: Path, ctr_folder: Path) -> None:
     damaged = ctr_folder / "aes-256-ctr.txt"
     damaged.write_text(damaged.read_text("ascii").replace("CIPHERTEXT = 145AD", "CIPHERTEXT = 45AD"))
     with pytest.raises(UsageError, match=r"^here/ciphers/AES/CTR/aes-256-ctr\.txt:9: found CIPHERTEXT = '45AD"):
         sources.collect(tmp_path, sources.CAVP_AES[2], "here")
 
 
-def test_a_package_that_is_missing_is_told() -> None:
-    """In a Python of its own, in which the package cannot be imported."""
+def test_missing_package_is_an_error_with_the_install_command() -> None:
+    """Tested in a new process that cannot import the package."""
     script = (
         "import sys; sys.modules['cryptography_vectors'] = None\nfrom fixtures.vectors import sources; sources.load()"
     )
-    house = Path(str(files("fixtures"))).parent
+    root = Path(str(files("fixtures"))).parent
     run = subprocess.run(
-        [sys.executable, "-c", script], cwd=house, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=60, check=False
     )
     assert run.returncode == 1
     last = run.stderr.strip().split("\n")[-1]
@@ -300,8 +300,8 @@ def test_a_package_that_is_missing_is_told() -> None:
 # --- time ------------------------------------------------------------------------------------------------------------
 
 
-def test_reading_all_takes_well_under_a_second_and_is_done_once() -> None:
-    """It is done at pytest's collection. CPU time, so that a busy host does not matter."""
+def test_reading_all_vectors_takes_less_than_half_a_second_once() -> None:
+    """It runs during pytest's collection. CPU time is independent of the load of the host."""
     for cached in (sources.load, sources.aes, sources.sha):
         cached.cache_clear()
     begin = time.process_time()
