@@ -9,10 +9,10 @@ from fixtures.throughput.calibrate import calibrate
 
 
 def test_what_a_healthy_unit_shows(throughput: Throughput, stack: Shell, board: Board, record: RunRecord) -> None:
-    for measured, spread in calibrate(stack, board.openssl.engine, throughput):
+    for measured, calibration in calibrate(stack, board.openssl.engine, throughput):
         record.write(
             "throughput", layer="engine", algorithm=measured.algorithm, block=measured.block,
             processes=measured.processes, bytes_per_second=measured.median, low=measured.low, high=measured.high,
             cpu_seconds=measured.cpu_seconds, floor=None, ceiling=None,
         )  # fmt: skip
-        record.write("calibration", **asdict(spread))
+        record.write("calibration", **asdict(calibration))

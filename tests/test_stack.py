@@ -37,7 +37,7 @@ def test_the_engine_can_serve(offered: str, engine_report: EngineReport) -> None
 
 def test_the_promised_driver_serves(promised: str, engine_report: EngineReport, board: Board, stack: Shell) -> None:
     algorithm = board.algorithms[promised]
-    offer = engine_report.offers.get(promised)
+    offer = engine_report.driver_info.get(promised)
     if offer is None or offer.driver != algorithm.driver:
         found = offer.driver if offer else "nobody"
         drivers = "\n".join(str(entry) for entry in kernel.crypto_drivers(stack) if entry.name == algorithm.kernel)

@@ -1,8 +1,8 @@
-"""A plugin, `pytest -p background_error`: an exception is raised where no test can catch it.
+"""Plugin, `pytest -p background_error`: raises an exception where no test can catch it.
 
-$BACKGROUND_ERROR says where. While a test runs: in a `thread`, in a `finalizer`, in one that waits for the garbage
-collector (`cycle`), in a thread that only ends itself (`exit`), or in a socket that nobody closes (`leak`). Behind the
-verdict: `late finalizer`, `late thread`.
+$BACKGROUND_ERROR selects where. While a test runs: `thread` (in a thread), `finalizer`, `cycle` (in a finalizer that
+runs when the garbage collector does), `exit` (SystemExit in a thread, which ends the thread only), `leak` (a socket
+that is never closed). After the verdict: `late finalizer`, `late thread`.
 """
 
 import os
@@ -13,25 +13,26 @@ import pytest
 
 KIND = os.environ.get("BACKGROUND_ERROR", "")
 KEPT: list[object] = []
+"""Objects that live until pytest unconfigures."""
 
 
 class Unlucky:
-    """An object whose finalizer fails."""
+    """An object whose finalizer raises."""
 
     def __del__(self) -> None:
-        """Fail."""
+        """Raise."""
         raise ValueError("nobody waits for this")
 
 
 def fail() -> None:
-    """Fail, or end the thread in order."""
+    """Raise ValueError with two lines, or SystemExit."""
     if KIND == "exit":
         raise SystemExit
     raise ValueError("nobody waits\nfor this")
 
 
 def fail_in_thread() -> None:
-    """Fail in a thread, and wait for its end."""
+    """Raise in a thread and wait for its end."""
     thread = threading.Thread(target=fail, name="unlucky")
     thread.start()
     thread.join()
@@ -39,7 +40,7 @@ def fail_in_thread() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call() -> None:
-    """Raise it now."""
+    """Raise while a test runs."""
     if KIND in ("thread", "exit"):
         fail_in_thread()
     elif KIND == "finalizer":
@@ -54,7 +55,7 @@ def pytest_runtest_call() -> None:
 
 
 def pytest_unconfigure() -> None:
-    """Raise it behind the verdict."""
+    """Raise after the verdict."""
     KEPT.clear()
     if KIND == "late thread":
         fail_in_thread()

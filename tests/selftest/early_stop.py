@@ -1,6 +1,6 @@
-"""A plugin, `pytest -p early_stop`: the run is stopped behind its first test, and not by Ctrl-C.
+"""Plugin, `pytest -p early_stop`: stops the run after its first test, other than by Ctrl-C.
 
-$EARLY_STOP is `fail` for an end as after a failure that no test had.
+With $EARLY_STOP set to `fail`, the session stops as after a failure although no test failed.
 """
 
 import os
@@ -11,12 +11,12 @@ FAIL = os.environ.get("EARLY_STOP") == "fail"
 
 
 def pytest_runtest_makereport(item: pytest.Item) -> None:
-    """End as after a failure."""
+    """Stop as after a failure."""
     if FAIL:
         item.session.shouldfail = "it is late"
 
 
 def pytest_runtest_logfinish(nodeid: str) -> None:  # noqa: ARG001
-    """Stop."""
+    """Stop with pytest.exit()."""
     if not FAIL:
         pytest.exit("it is late")

@@ -1,4 +1,4 @@
-"""A plugin, `pytest -p forgetful_record`: the run record loses every failed test, as a log rotation might do it."""
+"""Plugin, `pytest -p forgetful_record`: drops failed tests from the run record, as a damaged file might."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _write = RunRecord.write
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure() -> None:
-    """Lose the lines of failed tests on their way to the file."""
+    """Drop the lines of failed tests before they are written."""
 
     def write(self: RunRecord, kind: str, **fields: Any) -> None:
         if not (kind == "test" and fields["outcome"] == "failed"):

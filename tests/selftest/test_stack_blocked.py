@@ -1,8 +1,8 @@
-"""Is a task that does not come back found, with the place where it waits?"""
+"""Blocked tasks are found with the kernel function in which each of them waits."""
 
-from fixtures.stack.blocked import Blocked, parse
+from fixtures.stack.blocked_tasks import BlockedTask, parse_blocked_tasks
 
-TWO = """task: openssl
+THREE_TASKS = """task: openssl
 [<0>] virtio_crypto_ctrl_vq_request+0x9c/0x100 [virtio_crypto]
 [<0>] __arm64_sys_ioctl+0xb4/0x100
 task: (a b)
@@ -11,15 +11,18 @@ task: hil-probe
 """
 
 
-def test_tasks_and_their_stacks() -> None:
-    found = parse(TWO)
-    assert [each.task for each in found] == ["openssl", "(a b)", "hil-probe"]
-    assert found[0].stack.splitlines() == [
+def test_each_task_has_its_stack() -> None:
+    tasks = parse_blocked_tasks(THREE_TASKS)
+    assert [task.task for task in tasks] == ["openssl", "(a b)", "hil-probe"]
+    assert tasks[0].stack.splitlines() == [
         "[<0>] virtio_crypto_ctrl_vq_request+0x9c/0x100 [virtio_crypto]",
         "[<0>] __arm64_sys_ioctl+0xb4/0x100",
     ]
-    assert found[1] == Blocked("(a b)", ""), "a kernel that does not tell"
 
 
-def test_nobody_is_blocked() -> None:
-    assert parse("") == []
+def test_stack_is_empty_if_the_kernel_does_not_show_it() -> None:
+    assert parse_blocked_tasks(THREE_TASKS)[1] == BlockedTask("(a b)", "")
+
+
+def test_empty_output_means_no_blocked_task() -> None:
+    assert parse_blocked_tasks("") == []

@@ -1,4 +1,4 @@
-"""Modules, /proc/crypto, the device node, facts: read from real texts, and from a real machine."""
+"""Modules, /proc/crypto, the device node, facts: read from real texts and from this host."""
 
 import os
 from pathlib import Path
@@ -14,11 +14,11 @@ from fixtures.stack.kernel import (
     build_id,
     check_device,
     crypto_drivers,
-    facts,
     load_module,
     loaded_modules,
     parse_crypto,
     parse_modules,
+    read_facts,
 )
 
 DATA = Path(__file__).parent / "data" / "stack"
@@ -29,7 +29,7 @@ def text(name: str) -> str:
 
 
 def program(folder: Path, name: str, body: str) -> None:
-    """A stand-in program for the front of PATH."""
+    """Write a stand-in program into a folder at the front of PATH."""
     (folder / name).write_text(f"#!/bin/sh\n{body}\n")
     (folder / name).chmod(0o755)
 
@@ -43,36 +43,36 @@ def programs(tmp_path: Path) -> LocalShell:
     ("release", "reaches"),
     [("6.1.0-56-arm64", True), ("7.1.9", True), ("7.2.0-rc1", False), ("7.10.3", False), ("8.0", False), ("odd", True)],
 )
-def test_from_which_kernel_on_af_alg_reaches_no_accelerator(release: str, reaches: bool) -> None:
+def test_af_alg_reaches_no_accelerator_from_linux_7_2_on(release: str, reaches: bool) -> None:
     assert afalg_reaches_accelerators(release) is reaches
 
 
-def test_modules_of_a_board() -> None:
+def test_modules_are_parsed() -> None:
     modules = parse_modules(text("modules.txt"))
     assert list(modules) == ["cryptodev", "virtio_crypto", "crypto_engine", "ipv6", "old_driver"]
     assert modules["crypto_engine"].refcnt == 1
     assert (modules["old_driver"].refcnt, modules["old_driver"].state) == (0, "Loading")
 
 
-def test_a_line_that_is_no_module_is_refused_with_its_number() -> None:
+def test_malformed_modules_line_is_refused_with_its_number() -> None:
     with pytest.raises(ProductError, match=r"/proc/modules:2: .*found: cat: error"):
         parse_modules("cryptodev 36864 0 - Live 0x0\ncat: error\n")
 
 
-def test_a_kernel_without_loadable_modules_has_none(tmp_path: Path) -> None:
+def test_kernel_without_loadable_modules_has_none(tmp_path: Path) -> None:
     assert loaded_modules(LocalShell(replace={"/proc/modules": str(tmp_path / "none")})) == {}
 
 
-def test_crypto_of_a_real_machine() -> None:
+def test_crypto_of_a_real_machine_is_parsed() -> None:
     entry = parse_crypto(text("crypto-x86.txt"))[0]
     assert (entry.name, entry.driver, entry.module) == ("cbc(aes)", "cbc(ecb(aes-fixed-time))", "kernel")
     assert (entry.priority, entry.refcnt, entry.selftest, entry.internal) == (101, 1, "passed", False)
     assert entry.type == "lskcipher"
     assert entry.asynchronous is None  # this type has no such line
-    assert (entry.others["blocksize"], entry.others["min keysize"]) == ("16", "16")
+    assert (entry.type_fields["blocksize"], entry.type_fields["min keysize"]) == ("16", "16")
 
 
-def test_the_shell_reads_crypto() -> None:
+def test_crypto_drivers_are_read_over_the_shell() -> None:
     entries = crypto_drivers(LocalShell(replace={"/proc/crypto": str(DATA / "crypto-virtio.txt")}))
     assert [entry.driver for entry in entries] == ["virtio_crypto_aes_cbc", "cbc(aes-generic)", "ecb(aes-generic)"]
 
@@ -85,7 +85,7 @@ def test_the_shell_reads_crypto() -> None:
         ("name : a\ndriver : b\npriority : high\n", "/proc/crypto:1: .*high"),
     ],
 )
-def test_broken_crypto_is_refused_with_its_line(broken: str, message: str) -> None:
+def test_malformed_crypto_is_refused_with_its_line(broken: str, message: str) -> None:
     with pytest.raises(ProductError, match=message):
         parse_crypto(broken)
 
@@ -101,25 +101,25 @@ def test_broken_crypto_is_refused_with_its_line(broken: str, message: str) -> No
         ("crypto-x86.txt", "ecb(aes)", "ecb(aes-fixed-time)"),
     ],
 )
-def test_the_driver_that_the_kernel_gives_out(file: str, algorithm: str, driver: str | None) -> None:
+def test_best_driver_is_the_one_that_the_kernel_selects(file: str, algorithm: str, driver: str | None) -> None:
     best = best_driver(parse_crypto(text(file)), algorithm)
     assert (best and best.driver) == driver
 
 
-def test_of_equal_drivers_the_first_listed_is_given_out() -> None:
+def test_first_listed_driver_is_best_among_equals() -> None:
     block = "name : a\ndriver : {}\npriority : 5\nselftest : passed\n\n"
     best = best_driver(parse_crypto(block.format("one") + block.format("two")), "a")
     assert best and best.driver == "one"
 
 
-def test_a_module_that_loads(programs: LocalShell, tmp_path: Path) -> None:
+def test_module_is_loaded_in_one_batch(programs: LocalShell, tmp_path: Path) -> None:
     program(tmp_path, "modprobe", "exit 0")
     program(tmp_path, "grep", "exit 0")
     load_module(programs, "cryptodev")
     assert len(programs.commands) == 1
 
 
-def test_a_module_that_does_not_load_is_explained_by_the_kernel(programs: LocalShell, tmp_path: Path) -> None:
+def test_modprobe_failure_shows_the_kernel_log(programs: LocalShell, tmp_path: Path) -> None:
     program(tmp_path, "modprobe", "echo modprobe: ERROR: could not insert cryptodev: Exec format error >&2; exit 1")
     program(tmp_path, "dmesg", "seq 1 30; echo cryptodev: version magic 6.1.0-1 should be 6.1.0-2")
     with pytest.raises(ProductError) as failure:
@@ -131,13 +131,13 @@ def test_a_module_that_does_not_load_is_explained_by_the_kernel(programs: LocalS
     assert "\n16\n" not in message  # the last 15 lines
 
 
-def test_modprobe_that_lies(programs: LocalShell, tmp_path: Path) -> None:
+def test_modprobe_success_without_the_module_is_a_product_failure(programs: LocalShell, tmp_path: Path) -> None:
     program(tmp_path, "modprobe", "exit 0")
     with pytest.raises(ProductError, match=r"status 0, but /proc/modules does not list hil_no_such"):
         load_module(programs, "hil-no-such")
 
 
-def test_a_device_node(tmp_path: Path) -> None:
+def test_device_must_be_a_character_device(tmp_path: Path) -> None:
     check_device(LocalShell(), "/dev/null")
     with pytest.raises(ProductError, match=r"nothing-here is missing: .*No such file"):
         check_device(LocalShell(), str(tmp_path / "nothing-here"))
@@ -146,9 +146,9 @@ def test_a_device_node(tmp_path: Path) -> None:
         check_device(LocalShell(), str(tmp_path / "file"))
 
 
-def test_facts_of_this_machine() -> None:
+def test_facts_of_this_host() -> None:
     shell = LocalShell()
-    found = facts(shell, "cryptodev", Path("/bin/sh").resolve().read_bytes())
+    found = read_facts(shell, "cryptodev", Path("/bin/sh").resolve().read_bytes())
     assert found["kernel release"] == os.uname().release
     assert found["OpenSSL version"].startswith("OpenSSL ")
     assert found["engines folder"].startswith("/")
@@ -156,27 +156,27 @@ def test_facts_of_this_machine() -> None:
     assert len(shell.commands) == 1
 
 
-def test_facts_that_a_board_does_not_tell(programs: LocalShell, tmp_path: Path) -> None:
+def test_facts_that_a_board_does_not_report_are_unknown(programs: LocalShell, tmp_path: Path) -> None:
     program(tmp_path, "openssl", "echo broken; exit 1")
     program(tmp_path, "modinfo", "echo modinfo: no such module >&2; exit 1")
-    found = facts(programs, "cryptodev")
+    found = read_facts(programs, "cryptodev")
     assert found["OpenSSL version"] == found["engines folder"] == "unknown"
     assert found["cryptodev version"] == found["engine build-id"] == "unknown"
 
 
-def test_a_module_without_a_version_has_told_it_to_the_log(programs: LocalShell, tmp_path: Path) -> None:
+def test_module_version_is_read_from_the_kernel_log(programs: LocalShell, tmp_path: Path) -> None:
     program(tmp_path, "modinfo", "exit 0")
     log = "[    1.2] cryptodev: driver 1.13 loaded.", "[    9.8] cryptodev: driver 1.14 loaded.", "[    9.9] usb 1-1"
     program(tmp_path, "dmesg", "\n".join(f"echo '{line}'" for line in log))
-    assert facts(programs, "cryptodev")["cryptodev version"] == "1.14"
+    assert read_facts(programs, "cryptodev")["cryptodev version"] == "1.14"
 
 
-def test_no_build_id_in_what_is_no_elf_file() -> None:
+def test_build_id_of_a_file_that_is_not_elf_is_a_product_failure() -> None:
     with pytest.raises(ProductError, match=r"not a readable ELF file \(9 bytes"):
         build_id(b"not an el")
 
 
-def test_one_trip_keeps_answers_and_statuses_apart() -> None:
+def test_batch_keeps_outputs_and_statuses_apart() -> None:
     parts = run_batch(
         LocalShell(),
         {"whole": "echo one; echo two >&2", "none": "true", "torn": "printf x; exit 3", "absent": "no-such-program"},
@@ -187,7 +187,7 @@ def test_one_trip_keeps_answers_and_statuses_apart() -> None:
     assert parts["absent"].exit_status == 127
 
 
-def test_an_answer_that_was_cut_short_is_the_labs_fault() -> None:
-    with pytest.raises(LabError, match=r"no mark of b in the .* bytes"):
+def test_batch_output_cut_short_is_a_lab_error() -> None:
+    with pytest.raises(LabError, match=r"no end marker of b in .* bytes"):
         run_batch(LocalShell(replace={"hil b": "true b"}), {"a": "echo 1", "b": "echo 2"})
     assert split_output("\n#hil a 0\nrest") == split_output("\n#hil a 0\n")

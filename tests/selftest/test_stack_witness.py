@@ -1,4 +1,4 @@
-"""Witnesses: the counters, and what they prove. The acts and the idle movement are real, the counters are files."""
+"""Witnesses: reading the counters, and what they prove. The counters are files of this host."""
 
 import re
 import threading
@@ -11,7 +11,7 @@ from local_shell import LocalShell
 
 from fixtures.lab.board import Counter, Interrupts
 from fixtures.outcome import ProductError
-from fixtures.stack.witness import Reading, evaluate, idle_rate, prove, read, sum_counters, sum_interrupts
+from fixtures.stack.witness import Reading, compute_proof, idle_rate, prove, read_witness, sum_counters, sum_interrupts
 
 DATA = Path(__file__).parent / "data" / "stack"
 
@@ -34,25 +34,25 @@ def text(name: str) -> str:
         ("x86-virtio", r"virtio3-rx", 2122 + 0),
     ],
 )
-def test_interrupts_of_boards(board: str, pattern: str, total: int | None) -> None:
+def test_matching_interrupt_lines_are_added_up(board: str, pattern: str, total: int | None) -> None:
     assert sum_interrupts(text(board), [re.compile(pattern)]) == total
 
 
-def test_counts_labels_and_error_lines_are_no_text_to_match() -> None:
+def test_counts_labels_and_error_lines_are_not_matched() -> None:
     assert sum_interrupts(text("ls1046a"), [re.compile("Err|263|IPI0:")]) is None
 
 
-def test_several_devices_are_summed_and_a_line_counts_once() -> None:
+def test_line_that_several_patterns_match_counts_once() -> None:
     patterns = [re.compile("virtio3-virtqueues"), re.compile("virtio33?-virtqueues")]
     assert sum_interrupts(text("arm64-virtio"), patterns) == 158 + 5000
 
 
-def test_what_is_no_interrupts_file_is_refused() -> None:
+def test_text_without_an_interrupts_heading_is_refused() -> None:
     with pytest.raises(ProductError, match="/proc/interrupts:1: expected a heading of CPU0"):
         sum_interrupts("cat: /proc/interrupts: Permission denied\n", [re.compile("x")])
 
 
-def test_counters_are_summed() -> None:
+def test_counters_are_added_up() -> None:
     assert sum_counters("12 /a/rq_dequeued\n30 /b/rq_dequeued\n") == 42
     assert sum_counters("") is None
     with pytest.raises(ProductError, match="/b/rq_dequeued: expected a decimal number, found 'nothing'"):
@@ -63,34 +63,34 @@ def test_counters_are_summed() -> None:
 
 @pytest.fixture
 def counter(tmp_path: Path) -> Counter:
-    for ring in ("a b", "c$d"):  # a path that a shell would like to take apart
+    for ring in ("a b", "c$d"):  # characters that a shell would expand
         (tmp_path / ring).mkdir()
         (tmp_path / ring / "dequeued").write_text("100\n")
     return Counter(kind="counter", name="jobs", path=f"{tmp_path}/*[ $]*/dequeued", per_operation=0.9)
 
 
-def adder(counter: Counter, amount: int) -> Callable[[], None]:
+def adding(counter: Counter, amount: int) -> Callable[[], None]:
     file = Path(counter.path).parent.parent / "a b" / "dequeued"
 
-    def act() -> None:
+    def operate() -> None:
         file.write_text(f"{int(file.read_text()) + amount}\n")
 
-    return act
+    return operate
 
 
 @pytest.mark.parametrize(("amount", "proven"), [(100, True), (90, True), (89, False), (0, False)])
-def test_a_counter_proves_offload_or_does_not(counter: Counter, amount: int, proven: bool) -> None:
+def test_counter_proves_offload_from_its_threshold_on(counter: Counter, amount: int, proven: bool) -> None:
     shell = LocalShell()
-    proof = prove(shell, counter, 100, adder(counter, amount), idle=0)
+    proof = prove(shell, counter, 100, adding(counter, amount), idle=0)
     assert (proof.before, proof.after, proof.idle) == (200, 200 + amount, 0)
-    assert (proof.moved, proof.operations, proof.needed, proof.proven) == (amount, 100, 90, proven)
+    assert (proof.movement, proof.operations, proof.threshold, proof.proven) == (amount, 100, 90, proven)
     assert len(shell.commands) == 2
     assert ("does not prove" in str(proof)) is not proven
 
 
 @pytest.fixture
 def noise(tmp_path: Path, counter: Counter) -> Iterator[None]:  # noqa: ARG001 - it makes the file
-    """Something else on the board that moves the counter, by a hundred a second of the clock however busy we are."""
+    """Move the counter from a thread, by 100 per second of the clock however busy this host is."""
     file, new, over = tmp_path / "c$d" / "dequeued", tmp_path / "new", threading.Event()
     started = time.monotonic()
 
@@ -111,26 +111,26 @@ def test_idle_movement_is_subtracted(counter: Counter) -> None:
     shell = LocalShell()
     proof = prove(shell, counter, 100, lambda: time.sleep(2), idle=idle_rate(shell, counter))
     assert len(shell.commands) == 3
-    assert proof.after - proof.before >= proof.needed  # so that without the subtraction this would be proof
+    assert proof.after - proof.before >= proof.threshold  # so that without the subtraction this would be proof
     assert proof.idle == pytest.approx(100, rel=0.2)
     assert not proof.proven, str(proof)
 
 
-def test_the_arithmetic() -> None:
+def test_movement_is_compared_with_the_threshold() -> None:
     witness = Counter(kind="counter", name="jobs", path="/x", per_operation=0.5)
-    proof = evaluate(witness, 100, 5.0, Reading(1010, 12.0), Reading(1080, 16.0))
-    assert (proof.idle, proof.seconds, proof.moved, proof.needed, proof.proven) == (5.0, 4.0, 50.0, 50.0, True)
-    assert not evaluate(witness, 101, 5.0, Reading(1010, 12.0), Reading(1080, 16.0)).proven
+    proof = compute_proof(witness, 100, 5.0, Reading(1010, 12.0), Reading(1080, 16.0))
+    assert (proof.idle, proof.seconds, proof.movement, proof.threshold, proof.proven) == (5.0, 4.0, 50.0, 50.0, True)
+    assert not compute_proof(witness, 101, 5.0, Reading(1010, 12.0), Reading(1080, 16.0)).proven
 
 
 @pytest.mark.parametrize("after", [Reading(5, 3.0), Reading(20, 1.0)])
-def test_a_counter_or_a_clock_that_goes_backwards_is_refused(after: Reading) -> None:
+def test_counter_or_clock_that_goes_backwards_is_refused(after: Reading) -> None:
     witness = Counter(kind="counter", name="jobs", path="/x", per_operation=0.5)
-    with pytest.raises(ProductError, match="jobs went backwards"):
-        evaluate(witness, 1, 0.0, Reading(10, 2.0), after)
+    with pytest.raises(ProductError, match=r"witness 'jobs' or the clock went backwards: from 10 at 2\.00 s"):
+        compute_proof(witness, 1, 0.0, Reading(10, 2.0), after)
 
 
-def test_no_operations_prove_nothing(counter: Counter) -> None:
+def test_proof_needs_an_operation(counter: Counter) -> None:
     with pytest.raises(ValueError, match="0 operations"):
         prove(LocalShell(), counter, 0, lambda: None, idle=0)
 
@@ -149,31 +149,31 @@ def virtio(tmp_path: Path, *devices: str) -> tuple[Interrupts, LocalShell]:
 
 
 @pytest.mark.parametrize(("devices", "total"), [(["virtio3"], 158), (["virtio3", "virtio33"], 5158)])
-def test_interrupts_of_the_device_that_is_there(tmp_path: Path, devices: list[str], total: int) -> None:
+def test_interrupts_are_those_of_the_devices_present(tmp_path: Path, devices: list[str], total: int) -> None:
     witness, shell = virtio(tmp_path, *devices)
-    reading = read(shell, witness)
+    reading = read_witness(shell, witness)
     assert reading.value == total
     assert reading.uptime > 0
     assert idle_rate(shell, witness) == 0  # the file does not move
     assert not prove(shell, witness, 1, lambda: None, idle=0).proven
 
 
-def test_a_promised_witness_that_is_absent_says_what_was_looked_for(tmp_path: Path) -> None:
+def test_absent_witness_is_a_product_failure_that_names_what_was_looked_for(tmp_path: Path) -> None:
     witness, shell = virtio(tmp_path)
     with pytest.raises(ProductError, match=r"promised in boards/virt\.yaml, .*nothing matches .*/virtio\*"):
-        read(shell, witness, promised_in="boards/virt.yaml")
+        read_witness(shell, witness, board_file="boards/virt.yaml")
     witness, shell = virtio(tmp_path, "virtio9")
     with pytest.raises(ProductError, match=r"no line of /proc/interrupts matches '\{device\}-virt.* = virtio9"):
         prove(shell, witness, 1, lambda: None, idle=0)
     fixed = Interrupts(kind="interrupts", name="rings", match=r"1710000\.jr", per_operation=0.5)
     with pytest.raises(ProductError, match=r"'rings', promised in the board file, .*matches '1710000"):
-        read(shell, fixed)
+        read_witness(shell, fixed)
     absent = Counter(kind="counter", name="jobs", path=f"{tmp_path}/*/rq_dequeued", per_operation=0.9)
-    with pytest.raises(ProductError, match=r"no file .*/rq_dequeued; is debugfs mounted"):
-        read(shell, absent)
+    with pytest.raises(ProductError, match=r"no file .*/rq_dequeued. Check that debugfs is mounted"):
+        read_witness(shell, absent)
 
 
-def test_this_machines_timer_interrupts() -> None:
-    """The real /proc/interrupts of a real machine, if a container shows one with a timer in it."""
+def test_interrupts_of_this_host() -> None:
+    """This host's own /proc/interrupts."""
     witness = Interrupts(kind="interrupts", name="any", match=".", per_operation=0.5)
-    assert read(LocalShell(), witness).value > 0
+    assert read_witness(LocalShell(), witness).value > 0

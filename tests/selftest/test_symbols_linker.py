@@ -1,7 +1,7 @@
-"""Does the check of the files agree with the real dynamic linker and the real OpenSSL? Asked on this host.
+"""`resolve` and `classify` agree with the real dynamic linker and the real OpenSSL of this host.
 
-Each row plants a fault. The host's linker (glibc, RTLD_NOW) and the check must give the same verdict, and the message
-that `openssl engine` prints must be classified as the fault that was planted.
+Each row builds an engine with a defect. The host's linker (glibc, RTLD_NOW) and `resolve` must give the same verdict,
+and `classify` must find the defect in what `openssl engine` prints.
 """
 
 import platform
@@ -32,7 +32,7 @@ def fetch(path: str) -> bytes | None:
     return Path(path).read_bytes() if Path(path).is_file() else None
 
 
-def check(engine: Path, program: str = OPENSSL) -> Resolution:
+def resolve_on_host(engine: Path, program: str = OPENSSL) -> Resolution:
     return resolve(
         str(engine),
         engine.read_bytes(),
@@ -43,8 +43,8 @@ def check(engine: Path, program: str = OPENSSL) -> Resolution:
     )
 
 
-def linker_says(engine: Path) -> str:
-    """What the host's linker has against this file, "" if nothing."""
+def linker_error(engine: Path) -> str:
+    """Return the error of the host's linker for this file, "" if it loads."""
     code = "import ctypes, os, sys; ctypes.CDLL(sys.argv[1], os.RTLD_NOW)"
     done = subprocess.run(
         [sys.executable, "-c", code, str(engine)], capture_output=True, text=True, timeout=60, check=False
@@ -52,12 +52,13 @@ def linker_says(engine: Path) -> str:
     return "" if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
 
 
-def openssl_says(engine: Path) -> tuple[Finding, ...]:
+def openssl_findings(engine: Path) -> tuple[Finding, ...]:
+    """Return what `classify` finds in the output of the host's `openssl engine`: every error line in a finding."""
     command = [OPENSSL, "engine", "-t", "-pre", f"SO_PATH:{engine}", "-pre", "LOAD", "dynamic"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     text = done.stdout + done.stderr
     version = subprocess.run([OPENSSL, "version"], capture_output=True, text=True, timeout=60, check=True).stdout
-    findings = classify(text, listed="Loaded: (planted)" in text, openssl=version)
+    findings = classify(text, listed="Loaded: (sample)" in text, openssl=version)
     assert all(line in "".join(f.text for f in findings) for line in text.splitlines() if "error:" in line)
     return findings
 
@@ -104,7 +105,7 @@ OLD_TAGS = "-Wl,--disable-new-dtags"
 
 
 def two_libraries(folder: Path, *flags: str) -> Path:
-    """A library that needs a library beside it, and says nothing of where."""
+    """An engine that needs a library that needs another one in the same folder, without a search path of its own."""
     inner = build(folder / "lib/libinner.so.1", defines("inner"), soname="libinner.so.1")
     outer = build(folder / "lib/libouter.so.1", defines("outer") + calls("inner"), inner, soname="libouter.so.1")
     return build(folder / "e.so", ENGINE + calls("outer"), CRYPTO, outer, flags=("-nostdlib", *flags))
@@ -140,7 +141,7 @@ def library_for_another_machine(folder: Path) -> Path:
 
 
 def versions(folder: Path, script: str, source: str, *needs: Path) -> Path:
-    """An engine linked with foo of LIBX_1.0, that finds another libx when it is loaded."""
+    """An engine linked with foo of LIBX_1.0 that finds another libx when it is loaded."""
     link = build(folder / "lib/libx.so.1", defines("foo"), soname="libx.so.1", script=nodes(LIBX_1__0=["foo"]))
     engine = build(folder / "e.so", ENGINE + calls("foo"), CRYPTO, link, flags=("-nostdlib", RUNPATH))
     build(link, source, *needs, soname="libx.so.1", script=script)
@@ -148,7 +149,7 @@ def versions(folder: Path, script: str, source: str, *needs: Path) -> Path:
 
 
 def library_without_versions(folder: Path) -> Path:
-    """No nodes of its own, but version tables, for what it needs itself: any version will do."""
+    """No version definitions, but a DT_VERSYM table for its own needs: it satisfies any version."""
     return versions(folder, "", defines("foo") + calls("RAND_status"), CRYPTO)
 
 
@@ -166,17 +167,17 @@ __asm__(".symver foo_new,foo@@LIBX_2.0"); int foo_new(void) { return 2; }
 """
 
 
-def old_version_is_hidden_but_there(folder: Path) -> Path:
+def old_version_is_hidden_but_defined(folder: Path) -> Path:
     return versions(folder, nodes(LIBX_1__0=[], LIBX_2__0=["foo"]), OLD_AND_NEW)
 
 
 def symbol_outside_the_nodes(folder: Path) -> Path:
-    """The node is there, the symbol belongs to none: it counts for any version."""
+    """The node exists and the symbol belongs to no node: it satisfies any version."""
     return versions(folder, nodes(LIBX_1__0=["other"]), defines("foo", "other"))
 
 
 def unversioned(folder: Path, script: str, source: str) -> Path:
-    """An engine linked with foo of no version, that finds one with versions when it is loaded."""
+    """An engine linked with an unversioned foo that finds a versioned one when it is loaded."""
     link = build(folder / "lib/libx.so.1", defines("foo"), soname="libx.so.1")
     engine = build(folder / "e.so", ENGINE + calls("foo"), CRYPTO, link, flags=("-nostdlib", RUNPATH))
     build(link, source, soname="libx.so.1", script=script)
@@ -212,23 +213,26 @@ def no_v_check(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Row:
-    """What is planted; what the check of the files finds; what OpenSSL's message is classified as ("" : no message)."""
+    """An engine and what must be found in it."""
 
-    plant: Callable[[Path], Path]
+    build: Callable[[Path], Path]
     problems: tuple[tuple[str, str], ...] = ()
+    """Kind and subject of what `resolve` reports."""
     message: str = ""
-    linker_loads_it: bool = False
+    """Kind that `classify` finds in OpenSSL's output; "" for no message."""
+    is_loadable: bool = False
+    """Whether the host's linker loads it."""
 
 
 ROWS = (
-    Row(good, linker_loads_it=True),
-    Row(weak_import, linker_loads_it=True),
-    Row(rpath_is_inherited, linker_loads_it=True),
-    Row(library_without_versions, linker_loads_it=True),
-    Row(old_version_is_hidden_but_there, linker_loads_it=True),
-    Row(symbol_outside_the_nodes, linker_loads_it=True),
-    Row(unversioned_takes_the_oldest, linker_loads_it=True),
-    Row(unversioned_takes_the_only_visible, linker_loads_it=True),
+    Row(good, is_loadable=True),
+    Row(weak_import, is_loadable=True),
+    Row(rpath_is_inherited, is_loadable=True),
+    Row(library_without_versions, is_loadable=True),
+    Row(old_version_is_hidden_but_defined, is_loadable=True),
+    Row(symbol_outside_the_nodes, is_loadable=True),
+    Row(unversioned_takes_the_oldest, is_loadable=True),
+    Row(unversioned_takes_the_only_visible, is_loadable=True),
     Row(unversioned_takes_no_hidden_one, (("missing symbol", "foo"),), "missing symbol"),
     Row(missing_symbol, (("missing symbol", "EVP_MD_size"),), "missing symbol"),
     Row(missing_versioned_symbol, (("missing symbol", "EVP_of_tomorrow"),), "missing symbol"),
@@ -236,73 +240,73 @@ ROWS = (
     Row(missing_library, (("missing library", "libvendor.so.1"),), "missing library"),
     Row(missing_in_a_library, (("missing symbol", "nowhere"),), "missing symbol"),
     Row(runpath_is_not_inherited, (("missing library", "libinner.so.1"),), "missing library"),
-    # glibc passes over a file for another machine, then says that there is none.
+    # glibc skips a file for another machine, then reports that there is no such file.
     Row(wrong_machine, (("wrong machine", "AARCH64, 64 bit, little-endian"),), "missing engine"),
     Row(wrong_class, (("wrong machine", "386, 32 bit, little-endian"),), "wrong machine"),
     Row(library_for_another_machine, (("wrong machine", "AARCH64, 64 bit, little-endian"),), "missing library"),
     Row(not_an_object, (("not an object", "e.so"),), "not an object"),
     Row(library_without_version_tables, (("missing version", "LIBX_1.0"),), "missing version"),
     Row(only_a_newer_version, (("missing symbol", "foo"),), "missing symbol"),
-    # From here on the linker is content, and OpenSSL is not.
-    Row(another_major, (("wrong major version", "libcrypto.so.1.1"),), "wrong major version", linker_loads_it=True),
-    Row(no_bind_engine, (), "not an engine", linker_loads_it=True),
-    Row(no_v_check, (), "not an engine", linker_loads_it=True),
+    # The linker loads these, and OpenSSL refuses them.
+    Row(another_major, (("wrong major version", "libcrypto.so.1.1"),), "wrong major version", is_loadable=True),
+    Row(no_bind_engine, (), "not an engine", is_loadable=True),
+    Row(no_v_check, (), "not an engine", is_loadable=True),
 )
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.plant.__name__)
-def test_the_check_the_linker_and_openssl_agree(row: Row, tmp_path: Path) -> None:
-    engine = row.plant(tmp_path)
-    said = linker_says(engine)
-    assert (said == "") == row.linker_loads_it, said
-    found = {(p.kind, p.subject.rpartition("/")[2]) for p in check(engine).problems}
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.build.__name__)
+def test_resolve_agrees_with_the_linker_and_openssl(row: Row, tmp_path: Path) -> None:
+    engine = row.build(tmp_path)
+    error = linker_error(engine)
+    assert (error == "") == row.is_loadable, error
+    found = {(p.kind, p.subject.rpartition("/")[2]) for p in resolve_on_host(engine).problems}
     assert found == set(row.problems)
-    findings = openssl_says(engine)
+    findings = openssl_findings(engine)
     assert [f.kind for f in findings] == ([row.message] if row.message else [])
     assert not any(finding.harmless for finding in findings)
 
 
-@pytest.mark.parametrize("row", [r for r in ROWS if not r.linker_loads_it], ids=lambda row: row.plant.__name__)
-def test_the_same_in_a_program_that_has_no_libcrypto(row: Row, tmp_path: Path) -> None:
-    """The verdict is the linker's for that very program, too: here Python."""
-    engine = row.plant(tmp_path)
-    assert linker_says(engine)
-    assert check(engine, sys.executable).problems
+@pytest.mark.parametrize("row", [r for r in ROWS if not r.is_loadable], ids=lambda row: row.build.__name__)
+def test_resolve_agrees_with_the_linker_in_a_program_without_libcrypto(row: Row, tmp_path: Path) -> None:
+    """The program is Python, whose own libraries differ from those of openssl."""
+    engine = row.build(tmp_path)
+    assert linker_error(engine)
+    assert resolve_on_host(engine, sys.executable).problems
 
 
 @pytest.mark.parametrize("engine", sorted(CRYPTO.parent.glob("engines-3/*.so")), ids=lambda path: path.name)
-def test_the_hosts_own_engines_resolve(engine: Path) -> None:
-    found = check(engine)
+def test_engines_of_this_host_resolve(engine: Path) -> None:
+    found = resolve_on_host(engine)
     assert not found.problems
-    assert linker_says(engine) == ""
+    assert linker_error(engine) == ""
     assert [i.name for i in found.imports if not i.found_in and not i.weak] == []
-    mine = {i.name: i for i in found.imports if i.needed_by == str(engine)}
-    assert mine["ENGINE_set_id"].version == "OPENSSL_3.0.0"
-    assert (mine["ENGINE_set_id"].found_in or "").endswith("/libcrypto.so.3")
+    own = {i.name: i for i in found.imports if i.needed_by == str(engine)}
+    assert own["ENGINE_set_id"].version == "OPENSSL_3.0.0"
+    assert (own["ENGINE_set_id"].found_in or "").endswith("/libcrypto.so.3")
 
 
-def test_the_objects_are_those_that_the_linker_loads(tmp_path: Path) -> None:
+def test_objects_are_those_that_the_linker_loads(tmp_path: Path) -> None:
     engine = rpath_is_inherited(tmp_path)
     listed = subprocess.run(["ldd", OPENSSL, engine], capture_output=True, text=True, timeout=60, check=True).stdout
-    theirs = {Path(path).resolve() for path in re.findall(r"(/\S+) \(0x", listed)}
-    ours = {Path(o.path).resolve() for o in check(engine).objects} - {engine, Path(OPENSSL).resolve()}
-    assert ours == theirs
+    by_linker = {Path(path).resolve() for path in re.findall(r"(/\S+) \(0x", listed)}
+    by_resolve = {Path(o.path).resolve() for o in resolve_on_host(engine).objects} - {engine, Path(OPENSSL).resolve()}
+    assert by_resolve == by_linker
 
 
-def test_a_missing_engine_file(tmp_path: Path) -> None:
-    (finding,) = openssl_says(tmp_path / "e.so")
+def test_missing_engine_file_is_classified(tmp_path: Path) -> None:
+    (finding,) = openssl_findings(tmp_path / "e.so")
     assert (finding.kind, finding.blame) == ("missing engine", "image")
 
 
-def test_problems_say_what_to_do(tmp_path: Path) -> None:
-    (renamed,) = check(missing_symbol(tmp_path)).problems
+def test_problems_explain_the_cause(tmp_path: Path) -> None:
+    (renamed,) = resolve_on_host(missing_symbol(tmp_path)).problems
     assert "built against OpenSSL 1.1 headers, the library (libcrypto.so.3) is 3.x" in renamed.text
     assert "it has EVP_MD_get_size, not EVP_MD_size" in renamed.text
     assert renamed.object.endswith("/libcrypto.so.3")
-    (version,) = check(missing_version(tmp_path / "v")).problems
+    (version,) = resolve_on_host(missing_version(tmp_path / "v")).problems
     assert re.search(
         r"libcrypto\.so\.3: version OPENSSL_3\.99\.0 not found, needed by \S+/e\.so for EVP_of_tomorrow", version.text
     )
-    (major,) = check(another_major(tmp_path / "m")).problems
-    assert "drags in libcrypto.so.1.1" in major.text
+    (major,) = resolve_on_host(another_major(tmp_path / "m")).problems
+    assert "loads libcrypto.so.1.1, but " in major.text
     assert major.object.endswith("lib/libcrypto.so.1.1")

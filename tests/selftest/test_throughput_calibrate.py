@@ -1,4 +1,4 @@
-"""Bounds from what a healthy unit shows: the arithmetic, the YAML to paste, and when there is nothing to paste."""
+"""Calibration: the derived bounds, the YAML to paste, and the runs that give no bounds."""
 
 import statistics
 import subprocess
@@ -14,8 +14,8 @@ from fixtures.lab.board import Bounds, Throughput, load_board
 from fixtures.outcome import UsageError
 from fixtures.record.record import RunRecord, read
 from fixtures.record.verdict import decide
-from fixtures.throughput import bounds as judgement
-from fixtures.throughput.calibrate import Spread, as_yaml, spread
+from fixtures.throughput.bounds import check_bounds
+from fixtures.throughput.calibrate import Calibration, derive_bounds, format_yaml
 from fixtures.throughput.openssl_speed import Measurement
 
 BOARDS = Path(__file__).parents[2] / "boards"
@@ -31,62 +31,65 @@ def measurement(*samples: float, block: int = 16384, processes: int = 1) -> Meas
 
 @pytest.mark.parametrize("samples", [STEADY, NOISY, (3e3, 3e3, 3e3), (1.04e9, 1.05e9, 1.06e9)])
 @pytest.mark.parametrize("software", [2e3, 44e6, 900e6, 3e9])
-def test_every_run_of_the_calibration_keeps_within_its_bounds(samples: tuple[float, ...], software: float) -> None:
-    found = spread(measurement(*samples), software)
+def test_bounds_accept_every_run_they_are_derived_from(samples: tuple[float, ...], software: float) -> None:
+    found = derive_bounds(measurement(*samples), software)
     assert found.floor <= 0.9 * min(samples)
     assert found.floor >= 0.4 * min(samples)
     assert found.ceiling >= 1.1 * max(samples)
     for sample in samples:
         board_bounds = Bounds(floor=found.floor, ceiling=found.ceiling)
-        assert judgement.check_bounds(measurement(sample), board_bounds) is None
-        assert judgement.check_bounds(measurement(min(samples) * 0.4), board_bounds) is not None
+        assert check_bounds(measurement(sample), board_bounds) is None
+        assert check_bounds(measurement(min(samples) * 0.4), board_bounds) is not None
 
 
-def test_a_steady_unit_gets_tight_bounds_and_one_bad_run_does_not_widen_them() -> None:
-    assert (spread(measurement(*STEADY), 1e6).floor, spread(measurement(*STEADY), 1e6).ceiling) == (4.4e7, 5.7e7)
-    hiccup = spread(measurement(*STEADY[:-1], 20e6), 1e6)
-    assert hiccup.ceiling == 5.7e7
-    assert hiccup.floor == 1.8e7  # what was seen on a healthy unit is not refused
+def test_one_slow_run_lowers_the_floor_and_not_the_ceiling() -> None:
+    steady = derive_bounds(measurement(*STEADY), 1e6)
+    assert (steady.floor, steady.ceiling) == (4.4e7, 5.7e7)
+    with_slow_run = derive_bounds(measurement(*STEADY[:-1], 20e6), 1e6)
+    assert with_slow_run.ceiling == 5.7e7
+    assert with_slow_run.floor == 1.8e7  # a rate that a healthy unit showed is accepted
 
 
-def test_the_ceiling_lies_between_offload_and_faster_software() -> None:
-    found = spread(measurement(*STEADY), 1000e6)
+def test_ceiling_lies_between_offload_and_faster_software() -> None:
+    found = derive_bounds(measurement(*STEADY), 1000e6)
     assert found.ceiling == pytest.approx((5.7e7 * 1e9) ** 0.5, rel=0.03)
-    assert found.tells_software
-    assert "which these bounds let pass" not in found.comments[1]
+    assert found.excludes_software
+    assert "within these bounds" not in found.comments[1]
 
 
-def test_bounds_that_cannot_tell_software_say_so() -> None:
-    found = spread(measurement(*STEADY), 52e6)
-    assert not found.tells_software
-    assert found.comments[1] == "software 52 MB/s, which these bounds let pass: only witnesses tell it from offload"
+def test_bounds_that_include_software_carry_a_warning() -> None:
+    found = derive_bounds(measurement(*STEADY), 52e6)
+    assert not found.excludes_software
+    assert found.comments[1] == "software 52 MB/s, within these bounds: only witnesses distinguish it from offload"
 
 
 def loaded(text: str, folder: Path) -> tuple[Throughput, ...]:
-    """What a board file says that is `virt` with this pasted into it."""
+    """Return the throughput of a board file that extends `virt` by this text."""
     (folder / "here.yaml").write_text(f"extends: {BOARDS}/virt.yaml\n{text}")
     return load_board(str(folder / "here.yaml"), BOARDS).throughput
 
 
-def test_what_is_printed_can_be_pasted(tmp_path: Path) -> None:
-    spreads = [
-        spread(measurement(*NOISY, block=block, processes=processes), 44e6)
+def test_yaml_can_be_pasted_into_a_board_file(tmp_path: Path) -> None:
+    calibrations = [
+        derive_bounds(measurement(*NOISY, block=block, processes=processes), 44e6)
         for processes in (1, 2)
         for block in (1024, 16384)
     ]
-    text = as_yaml(spreads, 'today on virt/0, image "x": y # z')
+    text = format_yaml(calibrations, 'today on virt/0, image "x": y # z')
     one, two = loaded(text, tmp_path)
     assert (one.algorithm, one.processes, two.processes, list(two.bounds)) == ("aes-128-cbc", 1, 2, [1024, 16384])
     assert one.calibrated == two.calibrated == 'today on virt/0, image "x": y # z'
-    assert one.bounds[1024].floor == spreads[0].floor
-    assert one.bounds[1024].ceiling == spreads[0].ceiling
+    assert one.bounds[1024].floor == calibrations[0].floor
+    assert one.bounds[1024].ceiling == calibrations[0].ceiling
     assert "median 0.95 MB/s, 0.1 MB/s to 2 MB/s in 10 runs" in text
     with pytest.raises(UsageError, match="processes: missing"):
         loaded(text.replace("    processes: 2\n", ""), tmp_path)
 
 
-def run(folder: Path, *, proven: bool | None = True, outcome: str = "passed", promised: bool = True) -> str:
-    """What --calibrate says at the end of a run; `proven` None: no witness was asked."""
+def calibration_output(
+    folder: Path, *, proven: bool | None = True, outcome: str = "passed", promised: bool = True
+) -> str:
+    """Return what --calibrate prints at the end of a run; `proven` None: no witness was read."""
     with RunRecord.create(folder, "virt", version="0", unit="virt/0", image="x") as record:
         record.write("test", nodeid="tests/test_boot.py::t", outcome=outcome, seconds=1.0, reason="broken")
         record.write("test", nodeid="tests/test_boot.py::u", outcome="passed", seconds=1.0, reason="")
@@ -95,13 +98,13 @@ def run(folder: Path, *, proven: bool | None = True, outcome: str = "passed", pr
         record.write("witness", layer="openssl", after=0, proven=False, **fields)
         if proven is not None:
             record.write("witness", layer="engine", after=1, proven=proven, **fields)
-        record.write("calibration", **asdict(spread(measurement(*STEADY), 1e6)))
+        record.write("calibration", **asdict(derive_bounds(measurement(*STEADY), 1e6)))
         record.write("verdict", **asdict(decide(read(record.folder))))
     return told(read(record.folder), record.folder)
 
 
-def test_a_healthy_run_ends_with_bounds(tmp_path: Path) -> None:
-    text = run(tmp_path)
+def test_healthy_run_ends_with_bounds(tmp_path: Path) -> None:
+    text = calibration_output(tmp_path)
     intro, _, pasted = text.partition("\n\n")
     assert intro == "--calibrate: for the board file, in the place of its `throughput`:"
     (entry,) = loaded(pasted, tmp_path)
@@ -119,33 +122,33 @@ def test_a_healthy_run_ends_with_bounds(tmp_path: Path) -> None:
         ({"outcome": "error"}, "the outcome of this run is not good, but lab"),
     ],
 )
-def test_a_unit_that_is_not_healthy_gives_no_bounds(tmp_path: Path, how: dict[str, Any], why: str) -> None:
-    text = run(tmp_path, **how)
+def test_run_that_is_not_healthy_gives_no_bounds(tmp_path: Path, how: dict[str, Any], why: str) -> None:
+    text = calibration_output(tmp_path, **how)
     assert text.startswith("--calibrate: no bounds to paste")
     assert why in text
     assert "floor" not in text
 
 
-def test_an_algorithm_that_nobody_promised_needs_no_proof(tmp_path: Path) -> None:
-    assert "floor: 4.4e+07" in run(tmp_path, proven=None, promised=False)
+def test_algorithm_without_a_promise_needs_no_proof(tmp_path: Path) -> None:
+    assert "floor: 4.4e+07" in calibration_output(tmp_path, proven=None, promised=False)
 
 
-def test_nothing_measured_gives_no_bounds(tmp_path: Path) -> None:
+def test_run_without_measurements_gives_no_bounds(tmp_path: Path) -> None:
     with RunRecord.create(tmp_path, "virt", version="0") as record:
         record.write("test", nodeid="t", outcome="passed", seconds=1.0, reason="")
     assert "- nothing was measured" in told(read(record.folder), record.folder)
 
 
-def test_a_spread_survives_the_record(tmp_path: Path) -> None:
-    found = spread(measurement(*STEADY), 1e6)
+def test_calibration_survives_the_record(tmp_path: Path) -> None:
+    found = derive_bounds(measurement(*STEADY), 1e6)
     with RunRecord.create(tmp_path, "virt", version="0") as record:
         record.write("calibration", **asdict(found))
     line = read(record.folder)[-1]
-    assert Spread(**{name: line[name] for name in asdict(found)}) == found
+    assert Calibration(**{name: line[name] for name in asdict(found)}) == found
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--calibrate"], "--calibrate measures a unit: add --board NAME"),
         (
@@ -156,18 +159,18 @@ def test_a_spread_survives_the_record(tmp_path: Path) -> None:
         (["--board", "{here}/none.yaml", "--calibrate"], "--calibrate: board none lists no throughput; write the"),
     ],
 )
-def test_a_calibration_of_nothing_is_a_usage_error(arguments: list[str], told: str, tmp_path: Path) -> None:
+def test_calibration_of_nothing_is_a_usage_error(arguments: list[str], message: str, tmp_path: Path) -> None:
     (tmp_path / "none.yaml").write_text(f"extends: {BOARDS}/virt.yaml\nthroughput: []\n")
     command = [sys.executable, "-m", "pytest", *(argument.format(here=tmp_path) for argument in arguments)]
     done = subprocess.run(command, cwd=BOARDS.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 4
-    assert told in done.stdout + done.stderr
+    assert message in done.stdout + done.stderr
 
 
-def test_with_calibrate_the_board_is_measured_and_not_judged() -> None:
-    for arguments, asked in (([], "tests/test_throughput.py"), (["--calibrate"], "tests/test_calibrate.py")):
+def test_calibrate_replaces_the_throughput_tests() -> None:
+    for arguments, selected in (([], "tests/test_throughput.py"), (["--calibrate"], "tests/test_calibrate.py")):
         command = [sys.executable, "-m", "pytest", "--board", "virt", "--collect-only", "-q", *arguments]
         done = subprocess.run(command, cwd=BOARDS.parent, capture_output=True, text=True, check=True)
         files = {line.split("::")[0] for line in done.stdout.splitlines() if "::" in line}
-        assert files & {"tests/test_throughput.py", "tests/test_calibrate.py"} == {asked}
+        assert files & {"tests/test_throughput.py", "tests/test_calibrate.py"} == {selected}
         assert "tests/test_offload.py" in files

@@ -1,6 +1,7 @@
-"""`openssl speed`: real output of three releases, output that must be refused, and real runs on this machine.
+"""`openssl speed`: real output of three releases, output that must be refused, and real runs on this host.
 
-The outputs of the engine were printed by OpenSSL 3.0.22 with its devcrypto engine over a stand-in for /dev/crypto.
+The outputs with the engine in data/speed are those of OpenSSL 3.0.22 with its devcrypto engine over a stand-in for
+/dev/crypto.
 """
 
 import os
@@ -11,7 +12,7 @@ import pytest
 from local_shell import LocalShell
 
 from fixtures.outcome import LabError, ProductError
-from fixtures.throughput.openssl_speed import command, cpu_ticks, measure, parse
+from fixtures.throughput.openssl_speed import measure, parse_cpu_ticks, parse_speed, speed_command
 
 DATA = Path(__file__).parent / "data" / "speed"
 RELEASES = ("1.1.1w", "3.0.22", "3.5.7")
@@ -24,27 +25,27 @@ def text(name: str) -> str:
 @pytest.mark.parametrize(
     ("release", "rate"), [("1.1.1w", 2887027712.0), ("3.0.22", 2945305600.0), ("3.5.7", 2875957248.0)]
 )
-def test_two_processes_in_software(release: str, rate: float) -> None:
-    assert parse(text(f"{release}-multi2"), engine=None, processes=2, block=1024) == rate
+def test_rate_of_two_processes_in_software(release: str, rate: float) -> None:
+    assert parse_speed(text(f"{release}-multi2"), engine=None, processes=2, block=1024) == rate
 
 
-def test_two_processes_with_the_engine() -> None:
-    rate = parse(text("3.0.22-engine"), engine="devcrypto", processes=2, block=1024)
+def test_rate_of_two_processes_with_the_engine() -> None:
+    rate = parse_speed(text("3.0.22-engine"), engine="devcrypto", processes=2, block=1024)
     assert rate == float(re.findall(r"(?m)^\+F:\d+:AES-128-CBC:(\S+)$", text("3.0.22-engine"))[0])
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_an_engine_that_cannot_be_loaded_leaves_software_numbers_which_are_refused(release: str) -> None:
+def test_software_rate_without_the_engine_is_refused(release: str) -> None:
     output = text(f"{release}-engine-absent")
-    assert parse(output, engine=None, processes=1, block=1024) > 0  # numbers there are
+    assert parse_speed(output, engine=None, processes=1, block=1024) > 0  # openssl prints a rate all the same
     with pytest.raises(ProductError, match="the engine nope was set in 0 of 1 processes"):
-        parse(output, engine="nope", processes=1, block=1024)
+        parse_speed(output, engine="nope", processes=1, block=1024)
 
 
-def test_the_engine_must_be_set_in_every_process() -> None:
+def test_engine_must_be_set_in_every_process() -> None:
     output = text("3.0.22-engine").replace('Engine "devcrypto" set.\n', "", 1)
     with pytest.raises(ProductError, match="set in 1 of 2 processes"):
-        parse(output, engine="devcrypto", processes=2, block=1024)
+        parse_speed(output, engine="devcrypto", processes=2, block=1024)
 
 
 @pytest.mark.parametrize(
@@ -55,20 +56,20 @@ def test_the_engine_must_be_set_in_every_process() -> None:
         ("3.0.22-child-killed", "expected a result above 0 from each of 2 children; found 0: "),
     ],
 )
-def test_what_went_wrong_on_the_board_is_no_measurement(name: str, message: str) -> None:
+def test_output_of_a_failed_run_is_refused(name: str, message: str) -> None:
     with pytest.raises(ProductError, match=message):
-        parse(text(name), engine="devcrypto", processes=2, block=1024)
+        parse_speed(text(name), engine="devcrypto", processes=2, block=1024)
 
 
-def test_failed_calls_in_1_1_1s_words() -> None:
+def test_failed_calls_are_recognised_in_the_format_of_1_1_1() -> None:
     line = "139:error:02010005:system library:ioctl:Input/output error:crypto/engine/eng_devcrypto.c:283:\n"
     with pytest.raises(ProductError, match="1 calls to the kernel failed"):
-        parse(line + text("1.1.1w-multi2"), engine=None, processes=2, block=1024)
+        parse_speed(line + text("1.1.1w-multi2"), engine=None, processes=2, block=1024)
 
 
-def test_a_missing_openssl_cnf_is_no_failed_call() -> None:
+def test_missing_openssl_cnf_is_no_failed_call() -> None:
     line = "139:error:02001002:system library:fopen:No such file or directory:bss_file.c:69:fopen('openssl.cnf','r')\n"
-    assert parse(line + text("1.1.1w-multi2"), engine=None, processes=2, block=1024) > 0
+    assert parse_speed(line + text("1.1.1w-multi2"), engine=None, processes=2, block=1024) > 0
 
 
 @pytest.mark.parametrize(
@@ -82,41 +83,40 @@ def test_a_missing_openssl_cnf_is_no_failed_call() -> None:
         ("1464829952.00 from 1", "1464829952.00 from 2", "found 0: 1.48048e[+]09, 2: 1.46483e[+]09"),
         ("\n+F:25:AES-128-CBC:2945305600.00", "\n+F:25:AES-128-CBC:2945305700.00", "the sum of the children"),
         ("\n+F:25:AES-128-CBC:2945305600.00", "", r"the sum of the children; found \[\]"),
-        ("+H:1024 from 0", "+H:16 from 0", r"blocks of 1024 bytes alone, the children report \['1024', '16'\]"),
+        ("+H:1024 from 0", "+H:16 from 0", r"blocks of 1024 bytes only; the children report \['1024', '16'\]"),
     ],
 )
-def test_broken_output_is_refused(old: str, new: str, message: str) -> None:
+def test_malformed_output_is_refused(old: str, new: str, message: str) -> None:
     output = text("3.0.22-multi2")
     assert old in output
     with pytest.raises(ProductError, match=message):
-        parse(output.replace(old, new), engine=None, processes=2, block=1024)
+        parse_speed(output.replace(old, new), engine=None, processes=2, block=1024)
 
 
-def test_more_children_than_asked_for_are_refused() -> None:
+def test_more_children_than_processes_are_refused() -> None:
     with pytest.raises(ProductError, match="from each of 1 children"):
-        parse(text("3.0.22-multi2"), engine=None, processes=1, block=1024)
+        parse_speed(text("3.0.22-multi2"), engine=None, processes=1, block=1024)
 
 
-def test_the_command_lines() -> None:
+def test_command_line_of_each_layer() -> None:
     options = "-elapsed -mr -multi 2 -seconds 1 -bytes $b -evp aes-128-cbc"
-    assert command("engine", "devcrypto", "aes-128-cbc", 2, 1, None) == f"openssl speed -engine devcrypto {options}"
-    assert (
-        command("openssl", "devcrypto", "aes-128-cbc", 2, 1, "/x.cnf")
-        == f"OPENSSL_CONF=/dev/null openssl speed {options}"
-    )
-    given = command("engine", "devcrypto", "aes-128-cbc", 2, 1, "/tmp/x y.cnf")
-    assert given == f"OPENSSL_CONF='/tmp/x y.cnf' openssl speed -engine devcrypto {options}"
+    plain = speed_command("engine", "devcrypto", "aes-128-cbc", 2, 1, None)
+    assert plain == f"openssl speed -engine devcrypto {options}"
+    in_software = speed_command("openssl", "devcrypto", "aes-128-cbc", 2, 1, "/x.cnf")
+    assert in_software == f"OPENSSL_CONF=/dev/null openssl speed {options}"
+    with_config = speed_command("engine", "devcrypto", "aes-128-cbc", 2, 1, "/tmp/x y.cnf")
+    assert with_config == f"OPENSSL_CONF='/tmp/x y.cnf' openssl speed -engine devcrypto {options}"
 
 
-def test_cpu_time_is_what_was_worked() -> None:
+def test_cpu_time_leaves_out_idle_iowait_and_steal() -> None:
     # user nice system idle iowait irq softirq steal guest guest_nice
-    assert cpu_ticks("cpu  8611 1 3952 158634 509 2 93 16 0 0") == 8611 + 1 + 3952 + 2 + 93
+    assert parse_cpu_ticks("cpu  8611 1 3952 158634 509 2 93 16 0 0") == 8611 + 1 + 3952 + 2 + 93
     for broken in ("cpu0 1 2 3 4 5 6 7", "cpu 1 2 3", "", "cat: /proc/stat: No such file"):
         with pytest.raises(ProductError, match="/proc/stat:1"):
-            cpu_ticks(broken)
+            parse_cpu_ticks(broken)
 
 
-def test_a_real_measurement_in_one_trip() -> None:
+def test_real_measurement_takes_one_batch() -> None:
     shell = LocalShell()
     small, large = measure(shell, "openssl", "devcrypto", "aes-128-cbc", 2, (16, 1024), repeats=2)
     assert len(shell.commands) == 1
@@ -127,7 +127,7 @@ def test_a_real_measurement_in_one_trip() -> None:
     assert 0.1 < large.cpu_seconds < 10 * (os.cpu_count() or 1)
 
 
-def test_a_real_digest_too() -> None:
+def test_real_digest_is_measured() -> None:
     assert measure(LocalShell(), "openssl", "", "sha256", 1, (1024,), repeats=1)[0].median > 1e6
 
 
@@ -138,28 +138,27 @@ def test_a_real_digest_too() -> None:
         ("engine", "aes-128-cbc", r"(?s)the engine no-such was set in 0 of 1 processes.*Invalid engine"),
     ],
 )
-def test_real_runs_that_measure_nothing(layer: str, algorithm: str, message: str) -> None:
+def test_real_run_without_a_measurement_is_refused(layer: str, algorithm: str, message: str) -> None:
     with pytest.raises(ProductError, match=message):
         measure(LocalShell(), layer, "no-such", algorithm, 1, (16,), repeats=1)  # type: ignore[arg-type]
 
 
-def test_a_run_that_hangs_is_ended_by_its_deadline(tmp_path: Path) -> None:
+def test_run_that_hangs_ends_at_its_timeout(tmp_path: Path) -> None:
     (tmp_path / "openssl").write_text("#!/bin/sh\nsleep 60\n")
     (tmp_path / "openssl").chmod(0o755)
 
-    class Hurried(LocalShell):
+    class ImpatientShell(LocalShell):
         def run(self, command: str, *, stdin: bytes = b"", timeout: float = 30.0):  # type: ignore[no-untyped-def]
             assert timeout < 60
             return super().run(command, stdin=stdin, timeout=timeout / 50)
 
+    shell = ImpatientShell(environment={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
     with pytest.raises(ProductError, match="did not end within"):
-        measure(
-            Hurried(environment={"PATH": f"{tmp_path}:{os.environ['PATH']}"}), "openssl", "", "x", 1, (16,), repeats=1
-        )
+        measure(shell, "openssl", "", "x", 1, (16,), repeats=1)
 
 
-def test_children_that_write_into_each_others_lines_do_not_break_results(tmp_path: Path) -> None:
-    """A result that was flushed in two pieces, with a child's words between them."""
+def test_line_of_a_child_does_not_split_a_result(tmp_path: Path) -> None:
+    """A result is flushed in two pieces, and a child writes a line between them."""
     (tmp_path / "openssl").write_text(
         "#!/bin/sh\nprintf 'Got: +H:1024 from 0\\nGot: +F:25:X:1'; echo +R:1:X:1 >&2\n"
         "printf '0.00 from 0\\n+F:25:X:10.00\\n'\n"
@@ -169,7 +168,7 @@ def test_children_that_write_into_each_others_lines_do_not_break_results(tmp_pat
     assert measure(shell, "openssl", "", "x", 1, (1024,), repeats=1)[0].median == 10
 
 
-def test_an_answer_that_was_cut_short_is_the_labs_fault() -> None:
+def test_output_cut_short_is_a_lab_error() -> None:
     shell = LocalShell(replace={"hil after 0": "exit"})
-    with pytest.raises(LabError, match="2 of 3 parts came back"):
+    with pytest.raises(LabError, match="2 of 3 parts arrived"):
         measure(shell, "openssl", "", "sha256", 1, (16,), repeats=1)
