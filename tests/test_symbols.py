@@ -2,12 +2,16 @@
 
 import shlex
 
+import pytest
+
 from fixtures.gate.fixtures_stack import EngineFile
 from fixtures.lab.board import Board
 from fixtures.link.shell import Shell
 from fixtures.outcome import ProductError
 from fixtures.stack.symbols.classify import classify
 from fixtures.stack.symbols.resolve import resolve
+
+pytestmark = pytest.mark.board
 
 
 def test_every_symbol_of_the_engine_resolves(engine_file: EngineFile, stack: Shell, board: Board) -> None:
@@ -22,7 +26,7 @@ def test_every_symbol_of_the_engine_resolves(engine_file: EngineFile, stack: She
         raise ProductError("\n".join(problem.text for problem in resolution.problems))
 
 
-def test_the_engine_loads_with_immediate_binding(stack: Shell, board: Board) -> None:
+def test_engine_loads_with_immediate_binding(stack: Shell, board: Board) -> None:
     _refuse_complaints(stack, board, f"LD_BIND_NOW=1 openssl engine -t {shlex.quote(board.openssl.engine)}")
 
 

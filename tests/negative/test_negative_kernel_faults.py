@@ -75,7 +75,7 @@ def test_a_board_that_crashes_again_and_again_is_asked_no_more() -> None:
 
 def test_a_machine_that_stands_still_is_a_silent_hang() -> None:
     with clean() as place, Gate(place, "--board", UNIT, "-v", "tests/test_boot.py", "tests/test_stack.py") as gate:
-        gate.await_text("test_a_command_runs_on_the_board PASSED")
+        gate.await_text("test_command_runs_on_the_board PASSED")
         qemu = gate.qemu()
         os.kill(qemu, signal.SIGSTOP)
         gate.await_text("switched off and on, after: silent hang")

@@ -147,7 +147,7 @@ def test_the_trouble_is_told_as_what_it_is_and_the_unit_is_usable_afterwards(lab
         environment = {
             "PYTHONPATH": str(Path(__file__).parent),
             "TROUBLE_DO": row.do,
-            "TROUBLE_AT": "test_a_command_runs",
+            "TROUBLE_AT": "test_command_runs",
         }
     run = lab.ask(*row.asked, *options, during=row.during, **environment)
     reasons = "\n".join([*run.tests("error").values(), *run.tests("failed").values()])
