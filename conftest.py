@@ -1,6 +1,7 @@
 """The plugins of the suite, and the tests that a run collects: those of a board, or the self-tests."""
 
 import signal
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -57,9 +58,23 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None if has_board else True
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Sort the test files by ORDER. :raises pytest.UsageError: a test needs a board, and none is named."""
-    for item in items:
-        if item.get_closest_marker("board") and not requested_boards(config):
-            raise pytest.UsageError(f"{item.path.name} {NO_BOARD}")
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Refuse tests that need a board if none is named.
+
+    This comes before pytest looks for a node id of the command line, whose parameters only the board file gives.
+
+    :raises pytest.UsageError: with both ways to name a board.
+    """
+    report = yield
+    for node in report.result or ():
+        if node.get_closest_marker("board") and not requested_boards(collector.config):
+            raise pytest.UsageError(f"{node.path.name} {NO_BOARD}")
+    return report
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the test files by ORDER; files that are not in it come first."""
     items.sort(key=lambda item: ORDER.index(item.path.name) if item.path.name in ORDER else -1)

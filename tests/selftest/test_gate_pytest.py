@@ -1,4 +1,4 @@
-"""Do pytest's own options and an IDE's run button work on a gate? The gate as a user starts it, this host as its unit."""
+"""Do pytest's own options and an IDE's run button work on a gate? This host is its unit."""
 
 import json
 import os
@@ -76,14 +76,14 @@ def board_files(host: HostBoard) -> dict[str, str]:
 
 def test_last_failed_runs_the_failed_test_alone(host: HostBoard, wrong: Path) -> None:
     cache = ("-o", f"cache_dir={host.folder}/cache")
-    assert names(host.ask(*cache, wrong), "failed") == ["test_wrong"]
-    run = host.ask(*cache, "--lf", wrong)
+    assert names(host.ask(*cache, wrong, BOOT), "failed") == ["test_wrong"]
+    run = host.ask(*cache, "--lf", wrong, BOOT)
     assert (names(run, "passed"), names(run, "failed")) == ([], ["test_wrong"]), run.text
 
 
 def test_failed_first_runs_the_failed_test_first(host: HostBoard, wrong: Path) -> None:
     cache = ("-o", f"cache_dir={host.folder}/cache")
-    host.ask(*cache, wrong)
+    host.ask(*cache, wrong, BOOT)
     run = host.ask(*cache, "--ff", wrong, BOOT)
     order = [line["nodeid"].rpartition("::")[2] for line in run.of("test")]
     assert order[0] == "test_wrong" and len(order) == 3, run.text
@@ -91,13 +91,13 @@ def test_failed_first_runs_the_failed_test_first(host: HostBoard, wrong: Path) -
 
 def test_x_stops_at_the_first_failure(host: HostBoard, wrong: Path) -> None:
     wrong.write_text(wrong.read_text() + "\n\ndef test_later(shell: Shell) -> None:\n    assert shell\n")
-    run = host.ask("-x", wrong)
+    run = host.ask("-x", wrong, BOOT)
     assert run.status == 1 and names(run, "failed") == ["test_wrong"], run.text
-    assert names(run, "passed") == ["test_right"] and run.of("unasked")[0]["total"] == 1
+    assert names(run, "passed") == ["test_right"] and run.of("unasked")[0]["total"] == 2
 
 
 def test_pdb_opens_at_the_failed_assert_and_the_verdict_follows(host: HostBoard, wrong: Path) -> None:
-    run = host.ask("--pdb", wrong)  # standard input is empty, so the debugger ends the run
+    run = host.ask("--pdb", wrong, BOOT)  # standard input is empty, so the debugger ends the run
     assert 'assert shell.run("echo no").text == "yes\\n"' in run.text and "(Pdb)" in run.text, run.text
     assert names(run, "failed") == ["test_wrong"] and "OUTCOME  bad, exit status 1" in run.text
 
@@ -155,14 +155,14 @@ def test_options_with_outside_paths_keep_the_root_folder(host: HostBoard, tmp_pa
     assert f"rootdir: {ROOT}\n" in run.text
 
 
-@pytest.mark.parametrize("options", [("--no-summary",), ("-q",), ("-p", "no:terminal")], ids=" ".join)
+@pytest.mark.parametrize("options", [("--no-summary",), ("-q",), ("-rN", "--tb=no")], ids=" ".join)
 def test_verdict_is_printed_once_whatever_pytest_prints(host: HostBoard, options: tuple[str, ...]) -> None:
     run = host.ask(*options, BOOT)
     assert run.status == 0 and run.text.count("OUTCOME  ") == 1, run.text
 
 
 def test_reason_of_a_failed_assert_is_its_message(host: HostBoard, wrong: Path) -> None:
-    (reason,) = host.ask(wrong).tests("failed").values()
+    (reason,) = host.ask(wrong, BOOT).tests("failed").values()
     assert reason.splitlines()[0] == "'no\\n' == 'yes\\n'"
 
 
@@ -175,18 +175,20 @@ def test_tests_after_a_lost_connection_get_a_new_shell(host: HostBoard, tmp_path
         "def test_after(probe, stack):\n    assert stack is not test_before.shell\n"
         "    assert stack.run('echo alive').text == 'alive\\n'\n"
     )
-    run = host.ask(path)
-    assert names(run, "passed") == ["test_before", "test_after"] and names(run, "error") == ["test_lost"], run.text
+    run = host.ask(path, BOOT)
+    assert names(run, "passed") == ["test_before", "test_after", "test_command_runs_on_the_board"] and names(
+        run, "error"
+    ) == ["test_lost"], run.text
     assert [line["by"] for line in run.of("recovery")] == ["interrupted and connected again"]
 
 
-def test_two_gates_at_once_keep_their_own_failures(tmp_path: Path) -> None:
-    """Boards of different names have different cache folders."""
+def test_gates_on_two_units_keep_their_failures_apart() -> None:
+    """So that `--lf` of one does not run the failures of the other, even if both end at the same time."""
     folders = []
-    for name in ("left", "right"):
-        done = own_pytest("--cache-show", environment={"HIL_BOARD": name})
-        folders += re.findall(r"cachedir: (\S+)", done.stdout)
-    assert [Path(folder).name for folder in folders] == ["left", "right"], tmp_path
+    for name in ("virt/0", "virt/1"):
+        done = own_pytest("--collect-only", "-v", "tests/test_boot.py", environment={"HIL_BOARD": name})
+        folders += re.findall(r"^cachedir: (\S+)", done.stdout, re.MULTILINE)
+    assert folders == [".pytest_cache/virt%2F0", ".pytest_cache/virt%2F1"]
 
 
 def test_findings_show_their_text() -> None:
