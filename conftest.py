@@ -1,17 +1,16 @@
 """The plugins of the suite, and the tests that a run collects: those of a board, or the self-tests."""
 
 import signal
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from fixtures.gate.fixtures_board import NO_BOARD
 from fixtures.gate.options import requested_boards
 
 pytest_plugins = [
     "fixtures.gate.outcomes",  # first, so that it is configured last: it starts the run record if no option is refused
     "fixtures.gate.calibration",
+    "fixtures.gate.collection",
     "fixtures.gate.findings",
     "fixtures.gate.fixtures_offload",
     "fixtures.gate.fixtures_answers",
@@ -56,23 +55,6 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if collection_path.is_dir():
         return True if has_board or collection_path.name != "selftest" else None
     return None if has_board else True
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report(
-    collector: pytest.Collector,
-) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Refuse tests that need a board if none is named.
-
-    This comes before pytest looks for a node id of the command line, whose parameters only the board file gives.
-
-    :raises pytest.UsageError: with both ways to name a board.
-    """
-    report = yield
-    for node in report.result or ():
-        if node.get_closest_marker("board") and not requested_boards(collector.config):
-            raise pytest.UsageError(f"{node.path.name} {NO_BOARD}")
-    return report
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
