@@ -1,8 +1,8 @@
-"""A plugin, `pytest -p background_error`: an exception is raised where no test can catch it.
+"""A plugin, `pytest -p background_error`: it raises an exception where no test can catch it.
 
-$BACKGROUND_ERROR says where. While a test runs: in a `thread`, in a `finalizer`, in one that waits for the garbage
-collector (`cycle`), in a thread that only ends itself (`exit`), or in a socket that nobody closes (`leak`). Behind the
-verdict: `late finalizer`, `late thread`.
+The environment variable BACKGROUND_ERROR selects the place. While a test runs: a `thread`, a `finalizer`, a finalizer
+that only the garbage collector runs (`cycle`), a thread that raises SystemExit (`exit`), a socket left open (`leak`).
+After the verdict: `late finalizer`, `late thread`.
 """
 
 import os
@@ -19,19 +19,19 @@ class Unlucky:
     """An object whose finalizer fails."""
 
     def __del__(self) -> None:
-        """Fail."""
+        """Raise an exception."""
         raise ValueError("nobody waits for this")
 
 
 def fail() -> None:
-    """Fail, or end the thread in order."""
+    """Raise an exception, or end the thread by SystemExit."""
     if KIND == "exit":
         raise SystemExit
     raise ValueError("nobody waits\nfor this")
 
 
 def fail_in_thread() -> None:
-    """Fail in a thread, and wait for its end."""
+    """Raise in a thread, and wait for its end."""
     thread = threading.Thread(target=fail, name="unlucky")
     thread.start()
     thread.join()
@@ -39,7 +39,7 @@ def fail_in_thread() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call() -> None:
-    """Raise it now."""
+    """Raise the exception in the first phase of a test."""
     if KIND in ("thread", "exit"):
         fail_in_thread()
     elif KIND == "finalizer":
@@ -54,7 +54,7 @@ def pytest_runtest_call() -> None:
 
 
 def pytest_unconfigure() -> None:
-    """Raise it behind the verdict."""
+    """Raise the exception after the verdict."""
     KEPT.clear()
     if KIND == "late thread":
         fail_in_thread()

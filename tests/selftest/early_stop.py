@@ -1,6 +1,6 @@
-"""A plugin, `pytest -p early_stop`: the run is stopped behind its first test, and not by Ctrl-C.
+"""A plugin, `pytest -p early_stop`: it stops the run after the first test, other than by Ctrl-C.
 
-$EARLY_STOP is `fail` for an end as after a failure that no test had.
+With EARLY_STOP=fail the run ends as after a failure, though no test failed.
 """
 
 import os
@@ -11,12 +11,12 @@ FAIL = os.environ.get("EARLY_STOP") == "fail"
 
 
 def pytest_runtest_makereport(item: pytest.Item) -> None:
-    """End as after a failure."""
+    """Let pytest end the run as after a failure."""
     if FAIL:
         item.session.shouldfail = "it is late"
 
 
 def pytest_runtest_logfinish(nodeid: str) -> None:  # noqa: ARG001
-    """Stop."""
+    """Stop the run."""
     if not FAIL:
         pytest.exit("it is late")

@@ -1,4 +1,4 @@
-"""A plugin, `pytest -p forgetful_record`: the run record loses every failed test, as a log rotation might do it."""
+"""A plugin, `pytest -p forgetful_record`: the run record loses every failed test, as by a log rotation."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _write = RunRecord.write
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure() -> None:
-    """Lose the lines of failed tests on their way to the file."""
+    """Drop the lines of failed tests before they reach the file."""
 
     def write(self: RunRecord, kind: str, **fields: Any) -> None:
         if not (kind == "test" and fields["outcome"] == "failed"):

@@ -1,4 +1,4 @@
-"""Is the verdict never better than what pytest saw? The gate as a user starts it, with this host as its unit."""
+"""Is the verdict never better than the outcomes that pytest saw? This host is the unit of each gate."""
 
 import re
 from collections.abc import Iterator
@@ -138,15 +138,15 @@ def test_run_that_a_plugin_stops_is_unfinished(host: HostBoard, workers: tuple[s
     assert run.verdict["why"][0].startswith("interrupted by pytest (")
 
 
-def test_failure_that_only_pytest_knows_of_is_a_lab_error(host: HostBoard) -> None:
-    """In one process; with -n, xdist tells it as an interruption."""
+def test_failure_without_a_failed_test_is_a_lab_error(host: HostBoard) -> None:
+    """In one process; with -n, xdist reports it as an interruption."""
     run = host.ask("-p", "early_stop", BOOT, environment={"EARLY_STOP": "fail"})
     assert run.status == 9, run.text
     assert run.verdict["why"] == ["lab: pytest ended as after a failure (it is late), and the run record has none"]
 
 
 def test_file_that_cannot_be_collected_is_a_lab_error_of_every_board(host: HostBoard, broken: Path) -> None:
-    """Of boards that are well otherwise, and beside the failure of boards that are not."""
+    """Both of boards whose tests pass and of boards whose tests fail."""
     host.add_board("other")
     run = host.ask("-n", "2", GO_ON, BOOT, broken)
     assert run.status == 9, run.text
