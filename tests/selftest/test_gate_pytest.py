@@ -191,6 +191,15 @@ def test_gates_on_two_units_keep_their_failures_apart() -> None:
     assert folders == [".pytest_cache/virt%2F0", ".pytest_cache/virt%2F1"]
 
 
+def test_node_ids_on_the_terminal_name_the_board_if_there_are_several(host: HostBoard) -> None:
+    host.add_board("other")
+    run = host.ask("-n", "2", "-v", BOOT)
+    assert run.status == 0, run.text
+    for name in ("host", "other"):
+        assert f"{BOOT}@{host.folder}/{name}.yaml" in run.text, run.text
+    assert [line["nodeid"] for line in run.of("test")] == [BOOT]
+
+
 def test_findings_show_their_text() -> None:
     findings = Findings([1, 2], "2 of 3 answers wrong\n  key 00")
     assert pytest_assertrepr_compare("==", findings, []) == ["2 of 3 answers wrong", "  key 00"]
