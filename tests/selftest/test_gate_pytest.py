@@ -161,6 +161,11 @@ def test_verdict_is_printed_once_whatever_pytest_prints(host: HostBoard, options
     assert run.status == 0 and run.text.count("OUTCOME  ") == 1, run.text
 
 
+def test_findings_are_printed_though_pytest_prints_no_summary(host: HostBoard) -> None:
+    run = host.ask("-p", "early_stop", BOOT, environment={"EARLY_STOP": "status"})
+    assert run.status == 9 and len(re.findall("^record   runs/", run.text, re.MULTILINE)) == 1, run.text
+
+
 def test_reason_of_a_failed_assert_is_its_message(host: HostBoard, wrong: Path) -> None:
     (reason,) = host.ask(wrong, BOOT).tests("failed").values()
     assert reason.splitlines()[0] == "'no\\n' == 'yes\\n'"
