@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from gate_run import ROOT, RUNS, Run
 from host_board import HostBoard, host_board
+from one_flipped_bit import GROUP as WRONG_GROUP
 
 from fixtures.gate.findings import Findings, pytest_assertrepr_compare
 
@@ -169,6 +170,17 @@ def test_findings_are_printed_though_pytest_prints_no_summary(host: HostBoard) -
 def test_reason_of_a_failed_assert_is_its_message(host: HostBoard, wrong: Path) -> None:
     (reason,) = host.ask(wrong, BOOT).tests("failed").values()
     assert reason.splitlines()[0] == "'no\\n' == 'yes\\n'"
+
+
+def test_reason_of_a_wrong_answer_shows_the_vector_in_full(host: HostBoard) -> None:
+    run = host.ask("-p", "one_flipped_bit", "tests/test_aes.py", "-k", WRONG_GROUP)
+    assert run.status == 1, run.text
+    ((test, reason),) = run.tests("failed").items()
+    first, *vector = reason.splitlines()
+    assert test == f"test_aes.py::test_known_answers[openssl-{WRONG_GROUP}]"
+    assert first.startswith("1 of ") and f"answers wrong: {WRONG_GROUP} at layer openssl, served by software" in first
+    assert [line.split()[0] for line in vector[1:]] == ["key", "iv", "input", "expected", "found"], reason
+    assert [line["failed"] for line in run.of("vectors")] == [1]
 
 
 def test_tests_after_a_lost_connection_get_a_new_shell(host: HostBoard, tmp_path: Path) -> None:
