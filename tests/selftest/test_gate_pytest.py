@@ -119,6 +119,8 @@ def test_collect_only_lists_node_ids_and_uses_no_unit(host: HostBoard, workers: 
 def test_collect_only_boots_no_virtual_board() -> None:
     done = own_pytest("--board", "virt", "--collect-only", "-q", environment={})
     assert done.returncode == 0 and "test_known_answers[engine-AES-128-CBC-VarKey-encrypt]" in done.stdout, done.stdout
+    assert "test_accelerator_did_the_work[engine-AES-128-CBC]" in done.stdout
+    assert re.search(r"test_interface_behaves_as_cryptodev_linux\[\S+-native\]", done.stdout)
     assert "switching on" not in done.stdout
 
 
