@@ -1,49 +1,62 @@
-"""The plugins of the suite, and which tests a run asks: those of a board, or the self-tests."""
+"""The plugins of the suite, and the tests that a run collects: those of a board, or the self-tests."""
 
 import signal
 from pathlib import Path
 
 import pytest
 
+from fixtures.gate.options import requested_boards
+
 pytest_plugins = [
-    "fixtures.gate.outcomes",  # first, so that it is configured last, when nothing is left to refuse
+    "fixtures.gate.outcomes",  # first, so that it is configured last: it starts the run record if no option is refused
     "fixtures.gate.calibration",
-    "fixtures.gate.fixtures_stack",
+    "fixtures.gate.collection",
+    "fixtures.gate.findings",
+    "fixtures.gate.fixtures_offload",
+    "fixtures.gate.fixtures_answers",
     "fixtures.gate.fixtures_cryptodev",
+    "fixtures.gate.fixtures_stack",
     "fixtures.gate.fixtures_board",
     "fixtures.virt.unit",
     "fixtures.gate.options",
 ]
 
 TESTS = Path(__file__).parent / "tests"
-QUESTIONS = ("boot", "stack", "symbols", "cryptodev", "aes", "sha", "streams", "offload", "throughput", "calibrate")
-"""The order in which a board is asked: what later questions stand on comes first."""
+ORDER = (
+    "test_boot.py",
+    "test_stack.py",
+    "test_symbols.py",
+    "test_cryptodev.py",
+    "test_aes.py",
+    "test_sha.py",
+    "test_streams.py",
+    "test_offload.py",
+    "test_throughput.py",
+    "test_calibrate.py",
+)
+"""The order of the test files of a board: each file relies on what the files before it have tested."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have the programs that tests start heed Ctrl-C, also where a script started all this in the background."""
-    if not config.getoption("--board"):
+    """Let programs that self-tests start react to Ctrl-C, also if a script started pytest in the background."""
+    if not requested_boards(config):
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Keep the questions to a board and the self-tests apart; every other folder is for who names it.
+    """Keep the tests of a board and the self-tests apart. Other folders are collected only if they are named.
 
-    pytest does not ask this about what the command line names.
+    pytest does not call this for the paths on the command line.
     """
     if collection_path.parent != TESTS:
         return None
-    asked = bool(config.getoption("--board"))
+    has_board = bool(requested_boards(config))
     if collection_path.is_dir():
-        return True if asked or collection_path.name != "selftest" else None
-    return None if asked else True
+        return True if has_board or collection_path.name != "selftest" else None
+    return None if has_board else True
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Ask in the order of QUESTIONS. :raises pytest.UsageError: a question was named and no board."""
-    for item in items:
-        if "gate" in getattr(item, "fixturenames", ()) and not config.getoption("--board"):
-            raise pytest.UsageError(f"{item.path.name} asks a board: add --board NAME (virt needs no hardware)")
-    order = {f"test_{name}": place for place, name in enumerate(QUESTIONS)}
-    items.sort(key=lambda item: order.get(item.path.stem, -1))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the test files by ORDER; files that are not in it come first."""
+    items.sort(key=lambda item: ORDER.index(item.path.name) if item.path.name in ORDER else -1)

@@ -1,14 +1,20 @@
-"""What does a healthy unit show? Asked with --calibrate, in the place of test_throughput.py."""
+"""What is the throughput of a healthy unit? Runs with --calibrate, in place of test_throughput.py."""
 
 from dataclasses import asdict
+
+import pytest
 
 from fixtures.lab.board import Board, Throughput
 from fixtures.link.shell import Shell
 from fixtures.record.record import RunRecord
 from fixtures.throughput.calibrate import calibrate
 
+pytestmark = pytest.mark.board
 
-def test_what_a_healthy_unit_shows(throughput: Throughput, stack: Shell, board: Board, record: RunRecord) -> None:
+
+def test_throughput_of_a_healthy_unit_is_measured(
+    throughput: Throughput, stack: Shell, board: Board, record: RunRecord
+) -> None:
     for measured, calibration in calibrate(stack, board.openssl.engine, throughput):
         record.write(
             "throughput", layer="engine", algorithm=measured.algorithm, block=measured.block,

@@ -1,7 +1,12 @@
-"""Does /dev/crypto keep its interface? The table is in fixtures/probe/interface_table.py."""
+"""Does /dev/crypto behave as cryptodev-linux? The expected results are in fixtures/probe/interface_table.py."""
 
-from collections.abc import Callable
+import pytest
+
+from fixtures.gate.fixtures_cryptodev import RunRow
+
+pytestmark = pytest.mark.board
 
 
-def test_the_interface(row: str, caller: str, cryptodev_row: Callable[[str, str], None]) -> None:
-    cryptodev_row(row, caller)
+def test_interface_behaves_as_cryptodev_linux(row: str, caller: str, run_row: RunRow) -> None:
+    result = run_row(row, caller)
+    assert result.mismatches == []

@@ -1,14 +1,16 @@
 """Are the answers of the SHA family right?"""
 
-from collections.abc import Callable
-
 import pytest
 
+from fixtures.gate.fixtures_answers import RunGroup
 from fixtures.probe.protocol import Layer
 from fixtures.vectors.model import VectorGroup
 from fixtures.vectors.sources import sha
 
+pytestmark = pytest.mark.board
+
 
 @pytest.mark.parametrize("group", sha().groups, ids=lambda group: group.id)
-def test_known_answers(layer: Layer, group: VectorGroup, known_answers: Callable[[Layer, VectorGroup], None]) -> None:
-    known_answers(layer, group)
+def test_known_answers(layer: Layer, group: VectorGroup, run_group: RunGroup) -> None:
+    result = run_group(layer, group)
+    assert result.mismatches == []

@@ -1,4 +1,6 @@
-"""Is the offload stack there: module, device node, engine, every algorithm that the board file promises?"""
+"""Is the offload stack complete: module, device node, engine, every algorithm that the board file promises?"""
+
+import pytest
 
 from fixtures.lab.board import Board
 from fixtures.link.shell import Shell
@@ -7,16 +9,18 @@ from fixtures.stack import kernel
 from fixtures.stack.engine import EngineReport
 from fixtures.stack.symbols.classify import classify
 
+pytestmark = pytest.mark.board
+
 
 def test_cryptodev_is_loaded(stack: Shell, board: Board) -> None:
     assert board.cryptodev.module in kernel.loaded_modules(stack)
 
 
-def test_its_device_node_is_there(stack: Shell, board: Board) -> None:
+def test_cryptodev_device_node_exists(stack: Shell, board: Board) -> None:
     kernel.check_device(stack, board.cryptodev.device)
 
 
-def test_the_engine_is_listed(engine_report: EngineReport, board: Board) -> None:
+def test_engine_is_listed(engine_report: EngineReport, board: Board) -> None:
     if not (engine_report.listed and engine_report.available):
         findings = classify(engine_report.text, listed=engine_report.listed, openssl="")
         reasons = dict.fromkeys(f"{bad.kind}, {bad.advice}" for bad in findings if not bad.harmless)
@@ -24,18 +28,20 @@ def test_the_engine_is_listed(engine_report: EngineReport, board: Board) -> None
         raise ProductError(f"{board.openssl.engine} is not listed as available: {why}\n{engine_report.text}")
 
 
-def test_the_engine_takes_its_settings(engine_report: EngineReport) -> None:
+def test_engine_accepts_its_settings(engine_report: EngineReport) -> None:
     assert engine_report.refused == (), engine_report.text
 
 
-def test_the_engine_can_serve(offered: str, engine_report: EngineReport) -> None:
+def test_engine_offers_algorithm(offered: str, engine_report: EngineReport) -> None:
     if offered not in engine_report.algorithms:
         raise ProductError(
             f"{offered} is in the board file and not among what the engine offers:\n{engine_report.text}"
         )
 
 
-def test_the_promised_driver_serves(promised: str, engine_report: EngineReport, board: Board, stack: Shell) -> None:
+def test_promised_driver_serves_algorithm(
+    promised: str, engine_report: EngineReport, board: Board, stack: Shell
+) -> None:
     algorithm = board.algorithms[promised]
     offer = engine_report.driver_info.get(promised)
     if offer is None or offer.driver != algorithm.driver:

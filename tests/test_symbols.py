@@ -2,12 +2,16 @@
 
 import shlex
 
+import pytest
+
 from fixtures.gate.fixtures_stack import EngineFile
 from fixtures.lab.board import Board
 from fixtures.link.shell import Shell
 from fixtures.outcome import ProductError
 from fixtures.stack.symbols.classify import classify
 from fixtures.stack.symbols.resolve import resolve
+
+pytestmark = pytest.mark.board
 
 
 def test_every_symbol_of_the_engine_resolves(engine_file: EngineFile, stack: Shell, board: Board) -> None:
@@ -22,26 +26,28 @@ def test_every_symbol_of_the_engine_resolves(engine_file: EngineFile, stack: She
         raise ProductError("\n".join(problem.text for problem in resolution.problems))
 
 
-def test_the_engine_loads_with_immediate_binding(stack: Shell, board: Board) -> None:
+def test_engine_loads_with_immediate_binding(stack: Shell, board: Board) -> None:
     _refuse_complaints(stack, board, f"LD_BIND_NOW=1 openssl engine -t {shlex.quote(board.openssl.engine)}")
 
 
 def test_openssl_starts_without_complaint(stack: Shell, board: Board) -> None:
-    """With the board's own openssl.cnf, as every application reads it."""
+    """With the board's openssl.cnf, as every application reads it."""
     _refuse_complaints(stack, board, "openssl engine")
 
 
 def _refuse_complaints(stack: Shell, board: Board, command: str) -> None:
-    said = stack.run(command)
-    listed = f"({board.openssl.engine}) " in said.text
-    findings = classify(said.text, listed=listed, openssl=stack.run("openssl version").check().text)
+    result = stack.run(command)
+    listed = f"({board.openssl.engine}) " in result.text
+    findings = classify(result.text, listed=listed, openssl=stack.run("openssl version").check().text)
     bad = [finding for finding in findings if not finding.harmless]
-    if bad or said.exit_status or not listed:
-        told = [f"{finding.kind}, to blame: {finding.blame}; {finding.advice}\n{finding.text}" for finding in bad]
-        told.append(f"exit status {said.exit_status} from: {command}{'' if listed else ' (the engine is not listed)'}")
-        raise ProductError("\n".join([*told, said.text]))
+    if bad or result.exit_status or not listed:
+        lines = [f"{finding.kind}, to blame: {finding.blame}; {finding.advice}\n{finding.text}" for finding in bad]
+        lines.append(
+            f"exit status {result.exit_status} from: {command}{'' if listed else ' (the engine is not listed)'}"
+        )
+        raise ProductError("\n".join([*lines, result.text]))
 
 
 def _fetch(stack: Shell, path: str) -> bytes | None:
-    there = stack.run(f"test -f {shlex.quote(path)}").exit_status == 0
-    return stack.get(path) if there else None
+    exists = stack.run(f"test -f {shlex.quote(path)}").exit_status == 0
+    return stack.get(path) if exists else None

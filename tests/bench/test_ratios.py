@@ -22,6 +22,8 @@ from fixtures.probe.protocol import Probe
 from fixtures.vectors.model import Vector, VectorGroup
 from fixtures.vectors.sources import aes
 
+pytestmark = pytest.mark.board
+
 ROUNDS = 12
 """Measurements of vectors with each method."""
 COMMANDS = 100

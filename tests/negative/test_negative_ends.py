@@ -36,7 +36,7 @@ def test_ctrl_c_during_boot_ends_the_run_in_order(moment: str) -> None:
     assert run.status == 2, run.text
     assert (run.verdict["outcome"], run.verdict["exit_status"]) == ("unfinished", 2)
     assert run.verdict["why"] == ["interrupted by Ctrl-C; what it had found until then is shown"]
-    assert "- interrupted by Ctrl-C" in run.text and run.text.rstrip().endswith("unfinished, exit status 2"), run.text
+    assert "- interrupted by Ctrl-C" in run.text and "OUTCOME  unfinished, exit status 2\n" in run.text, run.text
     assert [line["unit"] for line in run.of("run")] == [None, UNIT]
 
 

@@ -15,7 +15,7 @@ PROMISED = [name for name, algorithm in BOARD.algorithms.items() if algorithm.dr
 
 
 def _not_proven(*layers: str) -> set[str]:
-    test = "test_offload.py::test_the_accelerator_did_the_work"
+    test = "test_offload.py::test_accelerator_did_the_work"
     return {f"{test}[{layer}-{name}]" for layer in layers for name in PROMISED}
 
 
@@ -26,7 +26,7 @@ def test_right_answers_from_software_do_not_prove_offload() -> None:
     failed = run.tests("failed")
     assert set(failed) == _not_proven("engine") and not run.tests("error") and len(run.tests("passed")) > 200, run.text
     for name in PROMISED:
-        reason = failed[f"test_offload.py::test_the_accelerator_did_the_work[engine-{name}]"]
+        reason = failed[f"test_offload.py::test_accelerator_did_the_work[engine-{name}]"]
         assert reason.startswith(
             f"offload of {name} at layer engine is not proven, to encrypt: virtio-crypto interrupts "
         )
@@ -68,12 +68,12 @@ def test_unresolved_import_of_the_engine_is_named() -> None:
     run = run_gate("--board", UNIT, "--fault", "engine/import-missing", *files)
     assert run.status == 1, run.text
     failed = run.tests("failed")
-    symbols = ("test_every_symbol_of_the_engine_resolves", "test_the_engine_loads_with_immediate_binding")
+    symbols = ("test_every_symbol_of_the_engine_resolves", "test_engine_loads_with_immediate_binding")
     assert set(failed) == (
         {f"test_symbols.py::{test}" for test in (*symbols, "test_openssl_starts_without_complaint")}
-        | {"test_stack.py::test_the_engine_is_listed"}
-        | {f"test_stack.py::test_the_engine_can_serve[{name}]" for name in BOARD.algorithms}
-        | {f"test_stack.py::test_the_promised_driver_serves[{name}]" for name in PROMISED}
+        | {"test_stack.py::test_engine_is_listed"}
+        | {f"test_stack.py::test_engine_offers_algorithm[{name}]" for name in BOARD.algorithms}
+        | {f"test_stack.py::test_promised_driver_serves_algorithm[{name}]" for name in PROMISED}
         | _not_proven("engine", "engine-explicit")
     ), run.text
     for test in symbols:

@@ -78,7 +78,7 @@ def test_stopped_machine_is_a_silent_hang() -> None:
         no_leftovers() as folder,
         Gate(folder, "--board", UNIT, "-v", "tests/test_boot.py", "tests/test_stack.py") as gate,
     ):
-        gate.await_text("test_a_command_runs_on_the_board PASSED")
+        gate.await_text("test_command_runs_on_the_board PASSED")
         qemu = gate.qemu()
         os.kill(qemu, signal.SIGSTOP)
         gate.await_text("switched off and on, after: silent hang")

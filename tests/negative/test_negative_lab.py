@@ -23,7 +23,6 @@ from fixtures.virt.build import Built, build
 
 BOOT = ("tests/test_boot.py",)
 VECTORS = ("tests/test_boot.py", "tests/test_aes.py", "-k", "boot or (openssl and CTR)")
-FIRST = "-k the_image_boots"
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,7 @@ def test_fault_is_reported_and_the_unit_stays_usable(lab: OwnLab, name: str) -> 
         environment = {
             "PYTHONPATH": str(Path(__file__).parent),
             "TROUBLE_DO": row.on_board,
-            "TROUBLE_AT": "test_a_command_runs",
+            "TROUBLE_AT": "test_command_runs",
         }
     run = lab.run_gate(*row.arguments, *options, during=row.during, **environment)
     reasons = "\n".join([*run.tests("error").values(), *run.tests("failed").values()])

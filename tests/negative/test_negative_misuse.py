@@ -81,7 +81,10 @@ MISTAKES = {
     "one board twice": ("--board virt --board virt -n 2", r"--board virt is given twice; .*"),
     "two boards, one worker": ("--board virt/0 --board virt/1", r"give -n with 2 boards; .*: -n 2"),
     "too many workers": ("--board virt/0 -n 2", r"-n 2: 2 workers for virt/0, and there is no more than 1 unit of it"),
-    "board test without a board": ("tests/test_boot.py", r"test_boot\.py asks a board: add --board NAME .*"),
+    "board test without a board": (
+        "tests/test_boot.py",
+        r"test_boot\.py needs a board: add --board NAME .*, or set HIL_BOARD=NAME",
+    ),
 }
 """Mistake -> arguments ({} is a folder with FILES), and the first line of the message. The exit status is 4."""
 

@@ -1,8 +1,8 @@
-"""Plugin, `pytest -p background_error`: raises an exception where no test can catch it.
+"""A plugin, `pytest -p background_error`: it raises an exception where no test can catch it.
 
-$BACKGROUND_ERROR selects where. While a test runs: `thread` (in a thread), `finalizer`, `cycle` (in a finalizer that
-runs when the garbage collector does), `exit` (SystemExit in a thread, which ends the thread only), `leak` (a socket
-that is never closed). After the verdict: `late finalizer`, `late thread`.
+The environment variable BACKGROUND_ERROR selects the place. While a test runs: a `thread`, a `finalizer`, a finalizer
+that only the garbage collector runs (`cycle`), a thread that raises SystemExit (`exit`), a socket left open (`leak`).
+After the verdict: `late finalizer`, `late thread`.
 """
 
 import os
@@ -13,26 +13,25 @@ import pytest
 
 KIND = os.environ.get("BACKGROUND_ERROR", "")
 KEPT: list[object] = []
-"""Objects that live until pytest unconfigures."""
 
 
 class Unlucky:
-    """An object whose finalizer raises."""
+    """An object whose finalizer fails."""
 
     def __del__(self) -> None:
-        """Raise."""
+        """Raise an exception."""
         raise ValueError("nobody waits for this")
 
 
 def fail() -> None:
-    """Raise ValueError with two lines, or SystemExit."""
+    """Raise an exception, or end the thread by SystemExit."""
     if KIND == "exit":
         raise SystemExit
     raise ValueError("nobody waits\nfor this")
 
 
 def fail_in_thread() -> None:
-    """Raise in a thread and wait for its end."""
+    """Raise in a thread, and wait for its end."""
     thread = threading.Thread(target=fail, name="unlucky")
     thread.start()
     thread.join()
@@ -40,7 +39,7 @@ def fail_in_thread() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call() -> None:
-    """Raise while a test runs."""
+    """Raise the exception in the first phase of a test."""
     if KIND in ("thread", "exit"):
         fail_in_thread()
     elif KIND == "finalizer":
@@ -55,7 +54,7 @@ def pytest_runtest_call() -> None:
 
 
 def pytest_unconfigure() -> None:
-    """Raise after the verdict."""
+    """Raise the exception after the verdict."""
     KEPT.clear()
     if KIND == "late thread":
         fail_in_thread()

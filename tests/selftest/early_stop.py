@@ -1,22 +1,23 @@
-"""Plugin, `pytest -p early_stop`: stops the run after its first test, other than by Ctrl-C.
+"""A plugin, `pytest -p early_stop`: it stops the run after the first test, other than by Ctrl-C.
 
-With $EARLY_STOP set to `fail`, the session stops as after a failure although no test failed.
+With EARLY_STOP=fail the run ends as after a failure, though no test failed; with EARLY_STOP=status it ends with exit
+status 9, after which pytest prints no terminal summary.
 """
 
 import os
 
 import pytest
 
-FAIL = os.environ.get("EARLY_STOP") == "fail"
+KIND = os.environ.get("EARLY_STOP")
 
 
 def pytest_runtest_makereport(item: pytest.Item) -> None:
-    """Stop as after a failure."""
-    if FAIL:
+    """Let pytest end the run as after a failure."""
+    if KIND == "fail":
         item.session.shouldfail = "it is late"
 
 
 def pytest_runtest_logfinish(nodeid: str) -> None:  # noqa: ARG001
-    """Stop with pytest.exit()."""
-    if not FAIL:
-        pytest.exit("it is late")
+    """Stop the run."""
+    if KIND != "fail":
+        pytest.exit("it is late", returncode=9 if KIND == "status" else None)

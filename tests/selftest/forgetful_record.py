@@ -1,4 +1,4 @@
-"""Plugin, `pytest -p forgetful_record`: drops failed tests from the run record, as a damaged file might."""
+"""A plugin, `pytest -p forgetful_record`: the run record loses every failed test, as by a log rotation."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _write = RunRecord.write
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure() -> None:
-    """Drop the lines of failed tests before they are written."""
+    """Drop the lines of failed tests before they reach the file."""
 
     def write(self: RunRecord, kind: str, **fields: Any) -> None:
         if not (kind == "test" and fields["outcome"] == "failed"):

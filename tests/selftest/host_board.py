@@ -1,7 +1,7 @@
 """This host as a unit, behind the SSH server of the self-tests: the gate runs on it in seconds, without QEMU.
 
-What the gate does with its answers is real: the options, the lease, the shell, the probe, the record, the verdict.
-It has no offload stack, so only questions to the layer `openssl` can be answered well.
+Options, lease, shell, probe, run record and verdict are the real ones. The host has no offload stack, so only tests at
+the layer `openssl` can pass.
 """
 
 import json
@@ -22,37 +22,37 @@ from ssh_server import USER, ssh_server
 from fixtures.lab import lease
 
 PROGRAMS = {
-    # There is no module to load; /sys/module has what is built into the kernel, too.
+    # No module is loaded; /sys/module also lists `kernel`, which is built in.
     "modprobe": "#!/bin/sh\nexit 0\n",
-    # The log of this host is nobody's business.
+    # The kernel log of this host stays private.
     "dmesg": "#!/bin/sh\nexit 0\n",
 }
-"""What takes the place of this host's own programs."""
+"""Replacements for programs of this host: name -> script."""
 
 
 @dataclass
 class HostBoard:
-    """A board file and a lab file with one unit, which is up already."""
+    """A board file, and a lab file with a unit that is up already."""
 
     folder: Path
     board: dict[str, Any]
-    """The board file: may be changed until `ask`."""
+    """The content of the board file. It may be changed before `ask`."""
     units: list[dict[str, Any]]
-    """Those of the lab file, of one board each."""
+    """The units of the lab file, each of another board."""
 
     @property
     def programs(self) -> Path:
-        """The folder with what takes the place of this host's own programs."""
+        """The folder of the replaced programs."""
         return self.folder / "bin"
 
     def add_board(self, name: str) -> None:
-        """Add a board of another name, with one unit, which is this host too."""
+        """Add a board of another name, whose unit is this host too."""
         self.units.append({**self.units[0], "board": name})
 
     def ask(self, *arguments: str | Path, environment: Mapping[str, str] | None = None) -> GateResult:
         """Run the gate on this unit to its end.
 
-        :param environment: what to set beside what is there. Plugins of this folder are found by `-p NAME`.
+        :param environment: variables to add. Plugins of this folder can be loaded by `-p NAME`.
         """
         options: list[str | Path] = ["--lab", self.folder / "lab.yaml"]
         for unit in self.units:
@@ -69,7 +69,7 @@ class HostBoard:
 
 @contextmanager
 def host_board(folder: Path) -> Iterator[HostBoard]:
-    """Serve this host as a unit until the end of the block."""
+    """Run the SSH server of the unit until the end of the block."""
     programs = folder / "bin"
     programs.mkdir()
     for name, text in PROGRAMS.items():
@@ -91,7 +91,7 @@ def host_board(folder: Path) -> Iterator[HostBoard]:
             "cryptodev": {"module": "kernel", "device": "/dev/null"},
             "layers": ["openssl"],
         }
-        # The lease of a unit is taken by its name, and several runs of the self-tests may go on at once.
+        # A unit is leased by name, and several self-test runs may use this host at once.
         name = f"host-{secrets.token_hex(4)}"
         host = HostBoard(folder, board, [{"name": name, "board": "host", "network": network}])
         yield host

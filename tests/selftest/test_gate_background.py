@@ -1,4 +1,4 @@
-"""An exception in a thread of the harness is lab trouble, and never the failure of the test that happened to run."""
+"""An exception in a thread of the harness is a lab error, never the failure of the test that runs at that time."""
 
 import json
 import socket
@@ -27,7 +27,7 @@ BAD_PACKET = b"\0\1hil-sim/kernel\0octet\0blksize\0x\0"
         ("finalizer", "exception ignored in Unlucky.__del__: ValueError: nobody waits for this"),
     ],
 )
-def test_exception_that_no_test_can_catch_is_a_lab_error(
+def test_exception_outside_of_tests_is_a_lab_error(
     tmp_path: Path, source: str, reason: str, workers: tuple[str, ...]
 ) -> None:
     with host_board(tmp_path) as host:
@@ -40,7 +40,7 @@ def test_exception_that_no_test_can_catch_is_a_lab_error(
     assert run.verdict["why"][0] == f"lab: {reason}"
 
 
-def test_object_that_the_garbage_collector_frees_is_seen_before_the_verdict(tmp_path: Path) -> None:
+def test_finalizer_run_by_the_garbage_collector_counts_for_the_verdict(tmp_path: Path) -> None:
     with host_board(tmp_path) as host:
         run = host.ask("-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": "cycle"})
     assert run.status == 9, run.text
@@ -48,14 +48,14 @@ def test_object_that_the_garbage_collector_frees_is_seen_before_the_verdict(tmp_
 
 
 @pytest.mark.parametrize("kind", ["exit", "leak"])
-def test_thread_that_ends_itself_and_socket_that_nobody_closed_are_no_errors(tmp_path: Path, kind: str) -> None:
+def test_system_exit_of_a_thread_and_unclosed_socket_are_no_errors(tmp_path: Path, kind: str) -> None:
     with host_board(tmp_path) as host:
         run = host.ask("-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": kind})
     assert run.status == 0, run.text
 
 
 @pytest.mark.parametrize("kind", ["late finalizer", "late thread"])
-def test_exception_behind_the_verdict_does_not_change_the_exit_status(tmp_path: Path, kind: str) -> None:
+def test_exception_after_the_verdict_does_not_change_the_exit_status(tmp_path: Path, kind: str) -> None:
     with host_board(tmp_path) as host:
         run = host.ask("-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": kind})
     assert run.status == 0 and "OUTCOME  good, exit status 0" in run.text, run.text
@@ -63,8 +63,8 @@ def test_exception_behind_the_verdict_does_not_change_the_exit_status(tmp_path: 
 
 
 @contextmanager
-def switched(board: SimulatedBoard, mains: Path) -> Iterator[None]:
-    """Have the power of a simulated board follow a file that says "on" or "off"."""
+def power_follows_file(board: SimulatedBoard, mains: Path) -> Iterator[None]:
+    """Switch a simulated board as a file with the content "on" or "off" changes."""
     end = threading.Event()
 
     def follow() -> None:
@@ -85,14 +85,14 @@ def switched(board: SimulatedBoard, mains: Path) -> Iterator[None]:
 
 
 def test_malformed_packet_to_the_tftp_server_changes_no_verdict(tmp_path: Path) -> None:
-    """With the server that the suite runs for a lab that has none: a whole boot, and then the questions."""
+    """With the TFTP server that the suite runs for a lab without one: a whole boot, then the tests."""
     port, mains, place = free_udp_port(), tmp_path / "mains", tmp_path / "place"
     place.mkdir()
     (tmp_path / "image").mkdir()
-    (tmp_path / "image/kernel").write_text("k")  # the simulated board says that it fetched one byte
+    (tmp_path / "image/kernel").write_text("k")  # the simulated board reports that it fetched one byte
     board = {"extends": "virt", "made_by": None, "boot": {"tftp": ["tftpboot 80000000 {kernel}", "booti 80000000"]}}
     (tmp_path / "sim.yaml").write_text(json.dumps(board))
-    with SimulatedBoard() as simulated, switched(simulated, mains):
+    with SimulatedBoard() as simulated, power_follows_file(simulated, mains):
         unit = {
             "name": "sim",
             "board": "sim",

@@ -1,4 +1,4 @@
-"""A board that promises digests, as every healthy LS1046A does: are they asked as digests?"""
+"""Is a board that promises digests, as the LS1046A does, tested with the operation `digest`?"""
 
 from pathlib import Path
 
@@ -28,12 +28,12 @@ def test_ls1046a_promises_digests() -> None:
         ("SHA512", ("digest",)),
     ],
 )
-def test_operations_of(algorithm: str, operations: tuple[str, ...]) -> None:
+def test_operations_of_an_algorithm(algorithm: str, operations: tuple[str, ...]) -> None:
     assert operations_of(algorithm) == operations
 
 
-def test_time_of_an_operation_is_measured_for_every_promised_algorithm(tmp_path: Path) -> None:
-    """On this host, with the algorithms of the LS1046A's board file and the probe's layer that needs no hardware."""
+def test_operation_time_is_measured_for_every_promised_algorithm(tmp_path: Path) -> None:
+    """On this host, with the algorithms of the LS1046A's board file, at the layer that needs no hardware."""
     with host_board(tmp_path) as host:
         host.board["extends"] = "ls1046a"
         host.board["throughput"] = []

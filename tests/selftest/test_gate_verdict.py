@@ -1,4 +1,4 @@
-"""Is the verdict never better than what pytest saw? The gate as a user starts it, with this host as its unit."""
+"""Is the verdict never better than the outcomes that pytest saw? This host is the unit of each gate."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from gate_run import GateResult
 from host_board import HostBoard, host_board
 
 BOOT = "tests/test_boot.py"
-STACK = "tests/test_stack.py::test_its_device_node_is_there"
+STACK = "tests/test_stack.py::test_cryptodev_device_node_exists"
 ONE_PROCESS, ONE_WORKER = (), ("-n", "1")
 GO_ON = "--continue-on-collection-errors"
 
@@ -31,9 +31,14 @@ def broken(tmp_path: Path) -> Path:
     return path
 
 
-def last_line(run: GateResult) -> str:
-    """The last line that the gate printed."""
-    return run.text.rstrip().splitlines()[-1]
+def outcome(run: GateResult) -> str:
+    """Return the line with the verdict. It is printed once, and only pytest's closing lines follow it."""
+    (line,) = re.findall(r"^OUTCOME  .*$", run.text, re.MULTILINE)
+    after = run.text.partition(line)[2].strip().splitlines()
+    assert after and all(re.match("[=!]{2}|[^ ]+: KeyboardInterrupt|\\(to show a full", text) for text in after), (
+        run.text
+    )
+    return str(line)
 
 
 def break_the_product(host: HostBoard) -> None:
@@ -45,7 +50,7 @@ def break_the_product(host: HostBoard) -> None:
 def test_healthy_board_is_good(host: HostBoard, workers: tuple[str, ...]) -> None:
     run = host.ask(*workers, BOOT, STACK)
     assert run.status == 0, run.text
-    assert last_line(run) == "OUTCOME  good, exit status 0"
+    assert outcome(run) == "OUTCOME  good, exit status 0"
 
 
 @IN_ONE_AND_IN_TWO_PROCESSES
@@ -55,7 +60,7 @@ def test_file_that_cannot_be_collected_is_a_lab_error(
 ) -> None:
     run = host.ask(*workers, *more, BOOT, broken)
     assert run.status == 9, run.text
-    assert last_line(run) == "OUTCOME  lab trouble, exit status 9"
+    assert outcome(run) == "OUTCOME  lab trouble, exit status 9"
     (error,) = run.of("harness_error")
     assert error["source"] == "collection"
     assert error["reason"].endswith(" cannot be collected: SyntaxError: '(' was never closed (test_broken.py:2)")
@@ -102,7 +107,7 @@ def test_failed_test_outweighs_a_file_that_cannot_be_collected(
     run = host.ask(*workers, GO_ON, STACK, broken)
     assert run.status == 1, run.text
     first, second = run.verdict["why"]
-    assert first.startswith("tests/test_stack.py::test_its_device_node_is_there: modprobe kernel failed")
+    assert first.startswith("tests/test_stack.py::test_cryptodev_device_node_exists: modprobe kernel failed")
     assert "cannot be collected" in second
 
 
@@ -114,7 +119,7 @@ def test_product_that_ends_the_run_early_is_bad(
     break_the_product(host)
     run = host.ask(*workers, *more, BOOT, "tests/test_stack.py")
     assert run.status == 1, run.text
-    assert last_line(run) == "OUTCOME  bad, exit status 1"
+    assert outcome(run) == "OUTCOME  bad, exit status 1"
 
 
 @IN_ONE_AND_IN_TWO_PROCESSES
@@ -129,19 +134,19 @@ def test_failure_that_the_record_lost_is_a_lab_error(host: HostBoard, workers: t
 def test_run_that_a_plugin_stops_is_unfinished(host: HostBoard, workers: tuple[str, ...]) -> None:
     run = host.ask(*workers, "-p", "early_stop", BOOT, STACK)
     assert run.status == 2, run.text
-    assert last_line(run) == "OUTCOME  unfinished, exit status 2"
+    assert outcome(run) == "OUTCOME  unfinished, exit status 2"
     assert run.verdict["why"][0].startswith("interrupted by pytest (")
 
 
-def test_failure_that_only_pytest_knows_of_is_a_lab_error(host: HostBoard) -> None:
-    """In one process; with -n, xdist tells it as an interruption."""
+def test_failure_without_a_failed_test_is_a_lab_error(host: HostBoard) -> None:
+    """In one process; with -n, xdist reports it as an interruption."""
     run = host.ask("-p", "early_stop", BOOT, environment={"EARLY_STOP": "fail"})
     assert run.status == 9, run.text
     assert run.verdict["why"] == ["lab: pytest ended as after a failure (it is late), and the run record has none"]
 
 
 def test_file_that_cannot_be_collected_is_a_lab_error_of_every_board(host: HostBoard, broken: Path) -> None:
-    """Of boards that are well otherwise, and beside the failure of boards that are not."""
+    """Both of boards whose tests pass and of boards whose tests fail."""
     host.add_board("other")
     run = host.ask("-n", "2", GO_ON, BOOT, broken)
     assert run.status == 9, run.text

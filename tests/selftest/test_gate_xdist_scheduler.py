@@ -126,7 +126,7 @@ def test_what_nobody_is_left_to_ask_is_told_with_the_reason() -> None:
     [
         ("tests/test_aes.py::test_known_answers[engine-AES-128-CBC-MMT]@virt/0", "tests/test_aes.py engine"),
         ("tests/test_aes.py::test_known_answers[engine-explicit-AES]", "tests/test_aes.py engine-explicit"),
-        ("tests/test_stack.py::test_the_engine_can_serve[AES-128-CBC]", "tests/test_stack.py "),
+        ("tests/test_stack.py::test_engine_offers_algorithm[AES-128-CBC]", "tests/test_stack.py "),
         ("tests/test_boot.py::test_boots", "tests/test_boot.py "),
     ],
 )
