@@ -5,7 +5,7 @@ import shlex
 from fixtures.gate.fixtures_stack import EngineFile
 from fixtures.lab.board import Board
 from fixtures.link.shell import Shell
-from fixtures.outcome import ProductError
+from fixtures.outcome import Evidence, ProductError
 from fixtures.stack.symbols.classify import classify
 from fixtures.stack.symbols.resolve import resolve
 
@@ -37,9 +37,11 @@ def _refuse_complaints(stack: Shell, board: Board, command: str) -> None:
     findings = classify(said.text, listed=listed, openssl=stack.run("openssl version").check().text)
     bad = [finding for finding in findings if not finding.harmless]
     if bad or said.exit_status or not listed:
-        told = [f"{finding.kind}, to blame: {finding.blame}; {finding.advice}\n{finding.text}" for finding in bad]
+        told = [f"{finding.kind}, culprit: {finding.culprit}; {finding.advice}\n{finding.text}" for finding in bad]
+        first = (told or [""])[0].partition("\n")[0]
+        evidence = [Evidence("loader message", each.culprit, origin=each.origin, detail=first) for each in bad]
         told.append(f"exit status {said.exit_status} from: {command}{'' if listed else ' (the engine is not listed)'}")
-        raise ProductError("\n".join([*told, said.text]))
+        raise ProductError("\n".join([*told, said.text]), evidence=evidence)
 
 
 def _fetch(stack: Shell, path: str) -> bytes | None:

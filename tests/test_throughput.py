@@ -6,7 +6,7 @@ import pytest
 
 from fixtures.lab.board import Board, Throughput
 from fixtures.link.shell import Shell
-from fixtures.outcome import ProductError
+from fixtures.outcome import Evidence, ProductError
 from fixtures.record.record import RunRecord
 from fixtures.throughput import operation_time
 from fixtures.throughput.bounds import check_bounds
@@ -14,7 +14,7 @@ from fixtures.throughput.openssl_speed import measure
 
 
 def test_throughput_is_within_its_bounds(throughput: Throughput, stack: Shell, board: Board, record: RunRecord) -> None:
-    complaints = []
+    complaints, is_slow = [], False
     for measured in measure(
         stack, "engine", board.openssl.engine, throughput.algorithm, throughput.processes, tuple(throughput.bounds)
     ):
@@ -25,11 +25,13 @@ def test_throughput_is_within_its_bounds(throughput: Throughput, stack: Shell, b
             cpu_seconds=measured.cpu_seconds, floor=bounds.floor, ceiling=bounds.ceiling,
             uncalibrated=throughput.uncalibrated,
         )  # fmt: skip
+        is_slow = is_slow or measured.median < bounds.floor
         complaints.append(check_bounds(measured, bounds))
     if throughput.uncalibrated:
         pytest.skip(f"measured, and not judged: its bounds are not calibrated: {throughput.uncalibrated}")
     if any(complaints):
-        raise ProductError("\n".join(complaint for complaint in complaints if complaint))
+        evidence = [Evidence("below floor", throughput.algorithm)] if is_slow else []
+        raise ProductError("\n".join(complaint for complaint in complaints if complaint), evidence=evidence)
 
 
 def test_no_layer_takes_far_longer_than_the_quickest(
@@ -37,4 +39,4 @@ def test_no_layer_takes_far_longer_than_the_quickest(
 ) -> None:
     """Whatever the bounds: a wait in one layer shows beside the others, and one in the accelerator beside software."""
     if complaints := operation_time.find_slow_layers(operation_times(promised)):
-        raise ProductError("\n".join(complaints))
+        raise ProductError("\n".join(complaints), evidence=[Evidence("slow layer", promised)])

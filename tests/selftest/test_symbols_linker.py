@@ -291,7 +291,7 @@ def test_the_objects_are_those_that_the_linker_loads(tmp_path: Path) -> None:
 
 def test_a_missing_engine_file(tmp_path: Path) -> None:
     (finding,) = openssl_says(tmp_path / "e.so")
-    assert (finding.kind, finding.blame) == ("missing engine", "image")
+    assert (finding.kind, finding.culprit) == ("missing engine", "image")
 
 
 def test_problems_say_what_to_do(tmp_path: Path) -> None:
