@@ -161,6 +161,7 @@ def test_each_text_is_told_apart(row: Row) -> None:
     findings = run(row)
     assert tuple(f.kind for f in findings) == row.kinds
     assert {f.culprit for f in findings} == {row.culprit}
+    assert all(f.origin == "openssl" or f.culprit.startswith(f.origin) for f in findings)
     assert {f.harmless for f in findings} == {row.harmless}
     assert all(f.advice for f in findings)
 
