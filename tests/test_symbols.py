@@ -7,7 +7,7 @@ import pytest
 from fixtures.gate.fixtures_stack import EngineFile
 from fixtures.lab.board import Board
 from fixtures.link.shell import Shell
-from fixtures.outcome import ProductError
+from fixtures.outcome import Evidence, ProductError
 from fixtures.stack.symbols.classify import classify
 from fixtures.stack.symbols.resolve import resolve
 
@@ -41,11 +41,13 @@ def _refuse_complaints(stack: Shell, board: Board, command: str) -> None:
     findings = classify(result.text, listed=listed, openssl=stack.run("openssl version").check().text)
     bad = [finding for finding in findings if not finding.harmless]
     if bad or result.exit_status or not listed:
-        lines = [f"{finding.kind}, to blame: {finding.blame}; {finding.advice}\n{finding.text}" for finding in bad]
+        lines = [f"{finding.kind}, culprit: {finding.culprit}; {finding.advice}\n{finding.text}" for finding in bad]
+        first = (lines or [""])[0].partition("\n")[0]
+        evidence = [Evidence("loader message", each.culprit, origin=each.origin, detail=first) for each in bad]
         lines.append(
             f"exit status {result.exit_status} from: {command}{'' if listed else ' (the engine is not listed)'}"
         )
-        raise ProductError("\n".join([*lines, result.text]))
+        raise ProductError("\n".join([*lines, result.text]), evidence=evidence)
 
 
 def _fetch(stack: Shell, path: str) -> bytes | None:

@@ -5,7 +5,7 @@ import pytest
 from fixtures.gate.fixtures_offload import MeasureOperations
 from fixtures.lab.board import Board, Throughput
 from fixtures.link.shell import Shell
-from fixtures.outcome import ProductError
+from fixtures.outcome import Evidence, ProductError
 from fixtures.record.record import RunRecord
 from fixtures.throughput import operation_time
 from fixtures.throughput.bounds import check_bounds
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.board
 
 
 def test_throughput_is_within_its_bounds(throughput: Throughput, stack: Shell, board: Board, record: RunRecord) -> None:
-    complaints = []
+    complaints, is_slow = [], False
     for measured in measure(
         stack, "engine", board.openssl.engine, throughput.algorithm, throughput.processes, tuple(throughput.bounds)
     ):
@@ -26,14 +26,16 @@ def test_throughput_is_within_its_bounds(throughput: Throughput, stack: Shell, b
             cpu_seconds=measured.cpu_seconds, floor=bounds.floor, ceiling=bounds.ceiling,
             uncalibrated=throughput.uncalibrated,
         )  # fmt: skip
+        is_slow = is_slow or measured.median < bounds.floor
         complaints.append(check_bounds(measured, bounds))
     if throughput.uncalibrated:
         pytest.skip(f"measured, and not judged: its bounds are not calibrated: {throughput.uncalibrated}")
     if any(complaints):
-        raise ProductError("\n".join(complaint for complaint in complaints if complaint))
+        evidence = [Evidence("below floor", throughput.algorithm)] if is_slow else []
+        raise ProductError("\n".join(complaint for complaint in complaints if complaint), evidence=evidence)
 
 
 def test_no_layer_is_far_slower_than_the_fastest(promised: str, operation_times: MeasureOperations) -> None:
     """Holds without bounds: a delay in one layer shows against the others, one in the accelerator against software."""
     if complaints := operation_time.find_slow_layers(operation_times(promised)):
-        raise ProductError("\n".join(complaints))
+        raise ProductError("\n".join(complaints), evidence=[Evidence("slow layer", promised)])

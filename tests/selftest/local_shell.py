@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fixtures.link.shell import CommandResult
-from fixtures.outcome import ProductError
+from fixtures.outcome import CommandTimeout, ProductError
 
 
 class LocalShell:
@@ -54,7 +54,7 @@ class LocalShell:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 output, _ = process.communicate()
-                raise ProductError(
+                raise CommandTimeout(
                     f"did not end within {timeout:g} s: {command}\n{output.decode(errors='replace')}"
                 ) from None
         status = process.returncode if process.returncode >= 0 else 128 - process.returncode

@@ -15,7 +15,7 @@ from fixtures.lab.labfile import load_lab
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-RECORD = Path(__file__).parent / "data/record-0.1.0"
+RECORD = Path(__file__).parent / "data/record/before-evidence"
 """Run record of the last release."""
 FENCE = re.compile(r"^```sh(?P<kind>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?P<target>[^)#:]+)(#[^)]*)?\)")

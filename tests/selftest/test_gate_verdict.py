@@ -112,6 +112,18 @@ def test_failed_test_outweighs_a_file_that_cannot_be_collected(
 
 
 @IN_ONE_AND_IN_TWO_PROCESSES
+def test_evidence_of_a_failed_test_reaches_the_record_and_the_diagnosis(
+    host: HostBoard, workers: tuple[str, ...]
+) -> None:
+    break_the_product(host)
+    run = host.ask(*workers, GO_ON, STACK)
+    (failed,) = (line for line in run.of("test") if line["outcome"] == "failed")
+    (evidence,) = failed["evidence"]
+    assert (evidence["kind"], evidence["subject"]) == ("module does not load", "kernel")
+    assert (run.verdict["culprit"], run.verdict["confidence"]) == ("cryptodev", "certain")
+
+
+@IN_ONE_AND_IN_TWO_PROCESSES
 @pytest.mark.parametrize("more", [(), ("-x",)], ids=["", "-x"])
 def test_product_that_ends_the_run_early_is_bad(
     host: HostBoard, workers: tuple[str, ...], more: tuple[str, ...]

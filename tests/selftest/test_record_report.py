@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -15,7 +16,7 @@ from fixtures.outcome import UsageError
 from fixtures.record.record import Record, RunRecord, read
 from fixtures.record.report import page as page_of
 from fixtures.record.report import write_report
-from fixtures.record.summary import Summary, summarise
+from fixtures.record.summary import Summary, load, summarise
 from fixtures.record.verdict import decide
 
 BUILD_ID = "8c1d5b0f3a7e42d98810e5d3b2a6c4f7e9d01234"
@@ -206,3 +207,24 @@ def test_command_without_a_record(tmp_path: Path) -> None:
     done = command(Path("runs/latest"), tmp_path)
     assert (done.returncode, done.stdout) == (4, "")
     assert "no run record to read" in done.stderr
+
+
+def test_record_of_an_earlier_release_shows_the_verdict_it_holds(tmp_path: Path) -> None:
+    """A record from before tests had the field `evidence`: its verdict is shown, and no new diagnosis is made."""
+    folder = tmp_path / "20261129T052422Z-virt"
+    shutil.copytree(Path(__file__).parent / "data/record/before-evidence", folder)
+    records = read(folder)
+    assert not any("evidence" in line for line in records)
+    line = [sys.executable, "-m", "fixtures.record", str(folder)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr
+    assert "OUTCOME  bad, exit status 1" in done.stdout
+    assert "CULPRIT  engine (likely)" in done.stdout
+    assert "engine" in (folder / "report.html").read_text()
+
+
+def test_killed_run_of_an_earlier_release_is_shown_as_unfinished(tmp_path: Path) -> None:
+    text = (Path(__file__).parent / "data/record/before-evidence/record.jsonl").read_text()
+    (tmp_path / "record.jsonl").write_text("".join(text.splitlines(keepends=True)[:-1]))
+    summary = load(tmp_path)
+    assert (summary.outcome, summary.culprit) == ("unfinished", None)

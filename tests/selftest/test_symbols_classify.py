@@ -117,7 +117,7 @@ class Row:
     name: str
     text: str
     kinds: tuple[str, ...]
-    blame: str
+    culprit: str
     listed: bool = False
     openssl: str = "OpenSSL 1.1.1n  15 Mar 2022"
     harmless: bool = False
@@ -160,7 +160,8 @@ def run(row: Row) -> tuple[Finding, ...]:
 def test_each_text_is_told_apart(row: Row) -> None:
     findings = run(row)
     assert tuple(f.kind for f in findings) == row.kinds
-    assert {f.blame for f in findings} == {row.blame}
+    assert {f.culprit for f in findings} == {row.culprit}
+    assert all(f.origin == "openssl" or f.culprit.startswith(f.origin) for f in findings)
     assert {f.harmless for f in findings} == {row.harmless}
     assert all(f.advice for f in findings)
 
@@ -199,7 +200,7 @@ def test_the_advice_names_the_headers() -> None:
 
 def test_musl_messages() -> None:
     findings = classify(MUSL, listed=False, openssl="1.1.1w")
-    assert [(f.kind, f.blame) for f in findings] == [
+    assert [(f.kind, f.culprit) for f in findings] == [
         ("missing library", "image"),
         ("missing symbol", "image"),
         ("missing symbol", "engine"),
@@ -228,7 +229,7 @@ def test_musl_messages() -> None:
 )
 def test_a_program_that_does_not_start_is_the_images_fault(text: str, kind: str) -> None:
     (finding,) = classify(text, listed=False, openssl="")
-    assert (finding.kind, finding.blame, finding.text) == (kind, "image", text)
+    assert (finding.kind, finding.culprit, finding.text) == (kind, "image", text)
 
 
 def test_what_matches_nothing_is_unknown_and_whole() -> None:

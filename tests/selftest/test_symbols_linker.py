@@ -295,7 +295,7 @@ def test_objects_are_those_that_the_linker_loads(tmp_path: Path) -> None:
 
 def test_missing_engine_file_is_classified(tmp_path: Path) -> None:
     (finding,) = openssl_findings(tmp_path / "e.so")
-    assert (finding.kind, finding.blame) == ("missing engine", "image")
+    assert (finding.kind, finding.culprit) == ("missing engine", "image")
 
 
 def test_problems_explain_the_cause(tmp_path: Path) -> None:
