@@ -102,11 +102,11 @@ TABLE: dict[str, Row] = {
     "the console is no serial line": Row(console("/dev/null"), 9, "console /dev/null cannot be opened"),
     "the console of nobody": Row(console("loop://"), 9, r"(?s)printed nothing within 10 s|answers on its console"),
     "the power's command fails": Row(power("echo fuse blown; false"), 9, "exit status 1 .* said: fuse blown"),
-    "the power is stuck on": Row(stuck_on, 9, "the switch does not switch: .* still answers on its console"),
-    "the power is stuck off": Row(power("true"), 9, "was switched on and printed nothing within 10 s"),
+    "the power is stuck on": Row(stuck_on, 9, "power-off failed: .* still answers on its console"),
+    "the power is stuck off": Row(power("true"), 9, "power-on failed: .* printed nothing within 10 s"),
     "the host key has changed": Row(another_host_key, 9, "host key"),
     "the board does not know the key": Row(another_user_key, 9, "(?i)authentication"),
-    "the TFTP server has another folder": Row(another_folder, 9, "(?s)U-Boot says .*File not found"),
+    "the TFTP server has another folder": Row(another_folder, 9, "(?s)U-Boot: exit status .*File not found"),
     "the machine is gone while it boots": Row(
         nothing, 9, "console was lost|no answer at", during=("switching on", kill_qemu)
     ),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from local_shell import LocalShell
 
-from fixtures.boot.image import fill_in
+from fixtures.boot.image import substitute
 from fixtures.lab.board import Board, Counter, Interrupts, boards, load_board
 from fixtures.outcome import UsageError
 from fixtures.stack.witness import sum_interrupts
@@ -64,7 +64,7 @@ def test_every_placeholder_is_a_file_of_the_image(name: str) -> None:
     board = load_board(name, BOARDS)
     values = {"server": "10.0.0.1", **{file: file for file in FILES}, **{f"{file}_size": "1f" for file in FILES}}
     for where, lines in commands(board).items():
-        filled = [fill_in(line, values) for line in lines]
+        filled = [substitute(line, values) for line in lines]
         assert not [line for line in filled if re.search(r"(?<!\$)\{", line)], where
     for way, flash in board.flash.items():
         used = " ".join(flash.write)
@@ -73,8 +73,8 @@ def test_every_placeholder_is_a_file_of_the_image(name: str) -> None:
 
 
 def test_a_placeholder_that_no_file_has_is_found() -> None:
-    with pytest.raises(UsageError, match=r"nothing to put for \{kernle\}"):
-        fill_in("tftpboot {kernle}", dict.fromkeys(FILES, ""))
+    with pytest.raises(UsageError, match=r"unknown placeholder \{kernle\}"):
+        substitute("tftpboot {kernle}", dict.fromkeys(FILES, ""))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -141,12 +141,12 @@ def test_linux_reads_back_what_it_wrote(tmp_path: Path) -> None:
         replace={"/dev/mmcblk0": str(disk), "bs=1M": "bs=1M conv=notrunc", "/proc/sys/vm": str(tmp_path)}
     )
     for line in flash.write:
-        shell.run(fill_in(line, values)).check()
+        shell.run(substitute(line, values)).check()
     (read_back,) = flash.read_back
-    told = shell.run(fill_in(read_back, values)).check().text.split()[0]
+    told = shell.run(substitute(read_back, values)).check().text.split()[0]
     assert told == sha256(image.read_bytes()).hexdigest()
     disk.write_bytes(b"\x01" + disk.read_bytes()[1:])
-    assert shell.run(fill_in(read_back, values)).check().text.split()[0] != told
+    assert shell.run(substitute(read_back, values)).check().text.split()[0] != told
 
 
 def test_openwrt_finds_the_partition_by_its_name(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_openwrt_finds_the_partition_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "mtd12").write_bytes(b"image and more")
     (read_back,) = load_board("openwrt-ls1046a", BOARDS).flash["mtd"].read_back
     shell = LocalShell(replace={"/dev/mtd": f"{tmp_path}/mtd", "/proc/mtd": str(mtd)})
-    told = shell.run(fill_in(read_back, {"sysupgrade_size": "5"})).check().text
+    told = shell.run(substitute(read_back, {"sysupgrade_size": "5"})).check().text
     assert told.split()[0] == sha256(b"image").hexdigest()
 
 

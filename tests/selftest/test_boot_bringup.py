@@ -12,7 +12,7 @@ from console_player import LINUX, Player, UBootPlayer, linux, on_pty
 from ssh_server import make_key_file
 
 from fixtures.boot import boot_methods
-from fixtures.boot import power_cycle as mains_of
+from fixtures.boot import power_cycle as power_cycle_module
 from fixtures.boot.bringup import BringUp
 from fixtures.boot.image import Image
 from fixtures.lab.board import Board, load_board
@@ -20,7 +20,7 @@ from fixtures.lab.labfile import Command, Network, Tftp, Unit
 from fixtures.lab.labfile import Console as ConsolePlace
 from fixtures.link.console import Console
 from fixtures.outcome import LabError, ProductError, UsageError
-from fixtures.power.switch import switch_of
+from fixtures.power.switch import create_power_switch
 
 BOARD = load_board("virt", Path(__file__).parents[2] / "boards")
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIkQfYHZFv/6rYDM8ogk2l1QZr6GvEjFnfJSQvzJwvwO"
@@ -29,7 +29,7 @@ HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIkQfYHZFv/6rYDM8ogk2l1QZr6GvEjF
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """The simulated unit would answer at once."""
-    monkeypatch.setattr(mains_of, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(power_cycle_module, "KEYPRESS_TIMEOUT", 0.3)
 
 
 @dataclass
@@ -45,10 +45,10 @@ class Bench:
         """Bring the unit up; returns the facts."""
         facts: dict[str, str | float] = {}
         assert self.unit.power
-        switch = switch_of(self.unit.power, self.unit.id)
+        switch = create_power_switch(self.unit.power, self.unit.id)
         with Console(self.line.url, 115200, self.folder / "console.log") as console:
             up = BringUp(unit or self.unit, board, self.image(), switch, console, facts.__setitem__)
-            up.run(boot_methods.first(board))
+            up.boot(boot_methods.default(board))
         return facts
 
     def image(self) -> Image:
@@ -127,10 +127,10 @@ def test_a_kernel_that_panics_is_the_product_at_once(tmp_path: Path) -> None:
 
 
 def test_power_that_does_not_switch_is_the_lab(tmp_path: Path) -> None:
-    told = r"power: exit status 3 from .*, which said: no such outlet"
+    message = r"power: exit status 3 from .* \(output: no such outlet\)"
     with (
         on_the_bench(tmp_path, on="echo no such outlet >&2; exit 3") as bench,
-        pytest.raises(LabError, match=told),
+        pytest.raises(LabError, match=message),
     ):
         bench.bring_up()
 
@@ -138,7 +138,7 @@ def test_power_that_does_not_switch_is_the_lab(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"boot": {"tftp": ("tftpboot {dtb}",)}}, "nothing to put for {dtb}; known are {initrd}, {kernel}, {server}"),
+        ({"boot": {"tftp": ("tftpboot {dtb}",)}}, "unknown placeholder {dtb}; known are {initrd}, {kernel}, {server}"),
     ],
 )
 def test_a_board_file_that_does_not_fit_is_refused_before_power(

@@ -88,7 +88,7 @@ class Mains:
 
     board: SimulatedBoard
     settle: float = 0.0
-    certain: bool = True
+    is_verified: bool = True
 
     def on(self) -> None:
         """Switch on."""
@@ -131,7 +131,7 @@ class Bench:
 @pytest.fixture
 def simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """A unit of the board virt with other memories."""
-    monkeypatch.setattr(flash_room, "FOLDER", str(tmp_path))
+    monkeypatch.setattr(flash_room, "STAGING_FOLDER", str(tmp_path))
     with on_the_bench(tmp_path) as made:
         yield made
 
@@ -162,7 +162,7 @@ def test_uboot_writes_and_boots_what_was_read_back(simulated: Bench) -> None:
     simulated.flash("spi")
     assert simulated.board.ran == ["version", "tftpboot hil-0/itb", "sf write", f"crc32 {len(CONTENT):x}", "booti spi"]
     assert simulated.mark("spi") == SHA256
-    assert simulated.told[0] == "spi: nothing is known of what it holds; it is written"
+    assert simulated.told[0] == "spi: content unknown; writing it"
     assert simulated.facts["memory"] == "spi: written, read back right"
     assert simulated.facts["SHA-256 in the memory"] == SHA256
     assert simulated.facts["bytes in the memory"] == len(CONTENT)
@@ -172,7 +172,7 @@ def test_what_is_there_already_is_read_back_and_not_written(simulated: Bench) ->
     simulated.flash("spi")
     simulated.flash("spi")
     assert simulated.board.ran == ["version", f"crc32 {len(CONTENT):x}", "booti spi"]
-    assert simulated.told[-2] == "spi holds the image already, as was read back"
+    assert simulated.told[-2] == "spi holds the image already (verified by reading it back)"
     assert simulated.facts["memory"] == "spi: held it already, read back right"
 
 
@@ -187,7 +187,7 @@ def test_a_mark_that_lies_is_found_and_the_image_written(simulated: Bench) -> No
     simulated.flash("spi")
     (simulated.folder / "spi").write_bytes(b"\0" + CONTENT[1:])
     simulated.flash("spi")
-    assert "spi is marked as holding the image, and reads back" in simulated.told[1]
+    assert "spi is marked as holding the image, but reads back" in simulated.told[1]
     assert "sf write" in simulated.board.ran and (simulated.folder / "spi").read_bytes() == CONTENT
 
 
@@ -221,7 +221,9 @@ def test_the_memory_is_unknown_before_the_first_byte_is_written(
     simulated.flash("spi")
     monkeypatch.setattr(simulated.board, "_run", lambda *_: ("the memory does not answer", 1))
     simulated.flash_state.holds("spi", "0" * 64)
-    with pytest.raises(LabError, match=r"^U-Boot says status 1 to 'tftpboot hil-0/itb': the memory does not answer$"):
+    with pytest.raises(
+        LabError, match=r"^U-Boot: exit status 1 from 'tftpboot hil-0/itb': the memory does not answer$"
+    ):
         simulated.flash("spi")
     assert simulated.mark("spi") is None
 
@@ -246,7 +248,7 @@ def test_linux_finds_a_memory_that_is_wrong(simulated: Bench) -> None:
 def test_a_board_without_room_for_the_file_is_told_before_it_is_put_there(
     simulated: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flash_room, "SPARE", 1 << 60)
+    monkeypatch.setattr(flash_room, "MIN_FREE_SPACE", 1 << 60)
     with pytest.raises(
         LabError, match=r"^flash: disk full on the board: .* bytes free, and the image's file 'itb' needs"
     ):
@@ -280,7 +282,7 @@ def test_a_read_back_that_prints_no_sum_is_the_lab(simulated: Bench) -> None:
     mute = simulated.up.board.flash["spi"].model_copy(update={"read_back": ("setenv x",)})
     simulated.up.board = simulated.up.board.model_copy(update={"flash": {"spi": mute}})
     with pytest.raises(
-        LabError, match=r"^flash: no sum in what 'setenv x' printed, the last line of `read_back` under"
+        LabError, match=r"^flash: no checksum in the output of 'setenv x', the last line of `read_back` under"
     ):
         simulated.flash("spi")
 
@@ -291,12 +293,13 @@ def test_a_read_back_that_prints_no_sum_is_the_lab(simulated: Bench) -> None:
 def test_a_way_that_is_not_there_and_an_image_without_its_file_are_refused(simulated: Bench) -> None:
     board: Board = simulated.up.board
     with pytest.raises(
-        UsageError, match=r"^--boot sip: board virt has no such way; there are: tftp, spi, disk, upgrade;"
+        UsageError,
+        match=r"^--boot sip: board virt has no such boot or flash method; there are: tftp, spi, disk, upgrade;",
     ):
         boot_methods.check(board, "sip", None)
-    with pytest.raises(UsageError, match=r"writes the file 'itb' of the image, and the image has only initrd, kernel$"):
+    with pytest.raises(UsageError, match=r"writes the file 'itb' of the image, but the image has only initrd, kernel$"):
         boot_methods.check(board, "spi", ["kernel", "initrd"])
-    with pytest.raises(UsageError, match=r"nothing to put for \{kernel\}; known are \{itb\}, \{server\}$"):
+    with pytest.raises(UsageError, match=r"unknown placeholder \{kernel\}; known are \{itb\}, \{server\}$"):
         boot_methods.check(board, "disk", ["itb"])
     boot_methods.check(board, "spi", ["itb"])
 

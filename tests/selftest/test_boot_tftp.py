@@ -31,7 +31,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_client_gets_a_file_whole(tmp_path: Path, size: int) -> None:
     unit = unit_at("127.0.0.1", free_udp_port())
     content = bytes(number % 251 for number in range(size))
-    with tftp.served(unit) as at:
+    with tftp.provide_folder(unit) as at:
         assert at.tftp and at.tftp.folder and unit.tftp
         (at.tftp.folder / "hil-0").mkdir()
         (at.tftp.folder / "hil-0/kernel").write_bytes(content)
@@ -44,7 +44,7 @@ def test_a_client_gets_a_file_whole(tmp_path: Path, size: int) -> None:
 def test_it_takes_nothing_and_hands_out_nothing_from_elsewhere(tmp_path: Path) -> None:
     unit = unit_at("127.0.0.1", free_udp_port())
     (tmp_path / "mine").write_text("mine")
-    with tftp.served(unit) as at:
+    with tftp.provide_folder(unit) as at:
         assert at.tftp and at.tftp.folder and unit.tftp
         (at.tftp.folder.parent / "hil-secret").write_text("secret")
         client = TftpClient("127.0.0.1", unit.tftp.port)
@@ -62,16 +62,16 @@ def test_it_takes_nothing_and_hands_out_nothing_from_elsewhere(tmp_path: Path) -
 def test_the_port_is_free_again_afterwards_and_a_taken_one_is_told() -> None:
     unit = unit_at("127.0.0.1", free_udp_port())
     for _ in range(2):
-        with tftp.served(unit):
-            told = r"^TFTP: no server can listen at 127\.0\.0\.1 port \d+: .*Address already in use; is this"
-            with pytest.raises(LabError, match=told), tftp.served(unit):
+        with tftp.provide_folder(unit):
+            message = r"^TFTP: the server cannot listen at 127\.0\.0\.1 port \d+: .*Address already in use\. Check"
+            with pytest.raises(LabError, match=message), tftp.provide_folder(unit):
                 pass
 
 
 def test_an_address_of_another_host_is_told() -> None:
     with (
-        pytest.raises(LabError, match=r"no server can listen at 192\.0\.2\.1 port .*annot assign"),
-        tftp.served(unit_at("192.0.2.1", free_udp_port())),
+        pytest.raises(LabError, match=r"the server cannot listen at 192\.0\.2\.1 port .*annot assign"),
+        tftp.provide_folder(unit_at("192.0.2.1", free_udp_port())),
     ):
         pass
 
@@ -79,7 +79,7 @@ def test_an_address_of_another_host_is_told() -> None:
 def test_a_lab_with_a_server_keeps_it(tmp_path: Path) -> None:
     place = Tftp(server="127.0.0.1", folder=tmp_path)
     unit = unit_at("127.0.0.1", 69).model_copy(update={"tftp": place})
-    with tftp.served(unit) as at:
+    with tftp.provide_folder(unit) as at:
         assert at is unit
 
 
@@ -118,7 +118,7 @@ MALFORMED = {
 def kernel() -> Iterator[tuple[int, bytes]]:
     """A server that has a file `hil-0/kernel` of 20,000 bytes; gives its port and the content."""
     unit, content = unit_at("127.0.0.1", free_udp_port()), bytes(number % 251 for number in range(20000))
-    with tftp.served(unit) as at:
+    with tftp.provide_folder(unit) as at:
         assert at.tftp and at.tftp.folder and unit.tftp
         (at.tftp.folder / "hil-0").mkdir()
         (at.tftp.folder / "hil-0/kernel").write_bytes(content)

@@ -15,7 +15,7 @@ import serial
 from console_player import LINUX, Player, on_pty, on_tcp
 from serial.rfc2217 import PortManager
 
-from fixtures.boot.linux import FAULTS
+from fixtures.boot.kernel_faults import FAULTS
 from fixtures.link import console as console_module
 from fixtures.link.console import CONTEXT_LINES, Console, ConsoleTimeout
 from fixtures.outcome import LabError, ProductError
@@ -26,7 +26,7 @@ PANIC = "[   12.345678] Kernel panic - not syncing: Attempted to kill init! exit
 @pytest.fixture(autouse=True)
 def _short_absences(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give a console that dropped up sooner than in a lab."""
-    monkeypatch.setattr(console_module, "RECONNECT_SECONDS", 1.0)
+    monkeypatch.setattr(console_module, "RECONNECT_TIMEOUT", 1.0)
 
 
 @pytest.fixture
@@ -103,13 +103,13 @@ def test_what_does_not_come_is_told_with_the_end_of_what_did(console: Console, p
         console.expect("=> ", 0.3, "U-Boot's prompt")
     assert 0.3 <= time.monotonic() - started < 2
     text = str(caught.value)
-    assert text.startswith(f"U-Boot's prompt did not come within 0.3 s on console {player.url}; the last of it:\n")
+    assert text.startswith(f"U-Boot's prompt did not come within 0.3 s on console {player.url}; last output:\n")
     shown = text.splitlines()[1:]
     assert shown == [f"  | line {number}" for number in range(101 - CONTEXT_LINES, 100)] + ["  | and half a li"]
 
 
 def test_a_silent_line_is_said_to_be_silent(console: Console) -> None:
-    with pytest.raises(ConsoleTimeout, match=re.escape("; the last of it:\n  | (nothing was received)")):
+    with pytest.raises(ConsoleTimeout, match=re.escape("; last output:\n  | (nothing was received)")):
         console.expect("=> ", 0.05, "U-Boot's prompt")
 
 
@@ -278,7 +278,7 @@ def test_reader_that_fails_is_the_lab_and_no_silent_board(console: Console, play
         console.expect("=> ", 10, "the prompt")
     with pytest.raises(LabError, match="its reader ended"):
         console.responds(0.2)
-    assert console.lost and time.monotonic() - started < 5
+    assert console.is_lost and time.monotonic() - started < 5
 
 
 def test_console_that_is_closed_while_it_connects_again_stays_closed(
@@ -312,7 +312,7 @@ def test_a_console_that_cannot_be_opened_says_so() -> None:
         nobody = f"socket://127.0.0.1:{server.getsockname()[1]}"
     for url in (nobody, "/dev/no-such-tty", "carrier-pigeon://x"):
         with pytest.raises(
-            LabError, match=rf"^console {re.escape(url)} cannot be opened: .*; check the unit's console"
+            LabError, match=rf"^console {re.escape(url)} cannot be opened: .*Check `console` of this unit"
         ):
             Console(url, 115200, Path("/dev/null"))
 
@@ -374,12 +374,12 @@ def test_the_harness_own_time_is_from_a_match_to_the_next_key(console: Console, 
     time.sleep(0.2)
     console.type_keys("x")
     console.type_keys("y")
-    first = console.harness_seconds
+    first = console.harness_latency
     assert 0.2 <= first < 1.0
     player.say("=> ", pause=0.5)
     console.expect("=> ", 5, "the prompt")
     console.type_keys("z")
-    assert console.harness_seconds < first + 0.8, "the board's own time was counted"
+    assert console.harness_latency < first + 0.8, "the board's own time was counted"
 
 
 # The log

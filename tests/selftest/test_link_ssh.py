@@ -242,8 +242,8 @@ def test_another_host_key_is_refused_and_both_are_shown(
     started = time.monotonic()
     text = refusal(steady, key=pinned, timeout=20)
     assert time.monotonic() - started < 5, "it was tried again"
-    assert text.startswith(f"127.0.0.1:{steady.port} shows another SSH host key than the lab file pins: ")
-    assert text.endswith(f":\n{steady.host_key_line}\nin the place of:\n{pinned}")
+    assert text.startswith(f"SSH to 127.0.0.1:{steady.port}: the host key is not the one in the lab file. ")
+    assert text.endswith(f" to:\n{steady.host_key_line}\nfrom:\n{pinned}")
 
 
 def test_a_host_key_may_have_a_comment_behind_it(steady: SshServer) -> None:
@@ -261,7 +261,7 @@ def test_a_key_that_is_not_let_in_is_told_at_once(steady: SshServer, tmp_path: P
     text = refusal(steady, user_key=tmp_path / "other", timeout=20)
     assert time.monotonic() - started < 5, "it was tried again"
     assert text.startswith(
-        f"root@127.0.0.1:{steady.port} does not let the key {tmp_path / 'other'} in: Authentication failed"
+        f"SSH to root@127.0.0.1:{steady.port}: the board refuses the key {tmp_path / 'other'}: Authentication failed"
     )
 
 
@@ -270,7 +270,7 @@ def test_a_file_that_is_no_key_is_told_before_anything_is_tried(steady: SshServe
     make_key_file(tmp_path / "locked", password="secret")
     for name in ("missing", "text", "locked"):
         text = refusal(steady, user_key=tmp_path / name, timeout=20)
-        assert text.startswith(f"{tmp_path / name} cannot be used as the private key that logs in: ")
+        assert text.startswith(f"`key_file` {tmp_path / name} is not a usable private key: ")
 
 
 # A server that is not there, or not yet
@@ -360,7 +360,7 @@ def test_a_board_that_stops_answering_in_the_middle_of_a_command_is_the_lab(
     server: SshServer, fragile: SshShell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is the product only if it still answers."""
-    monkeypatch.setattr(ssh, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(ssh, "CHANNEL_TIMEOUT", 0.3)
     threading.Timer(0.2, server.flows.clear).start()
     started = time.monotonic()
     with pytest.raises(LabError, match="was lost while running: sleep 60"):

@@ -13,12 +13,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SWITCH = (
-    "import sys; from fixtures.power import manual; from fixtures.power.switch import switch_of; "
+    "import sys; from fixtures.power import manual; from fixtures.power.switch import create_power_switch; "
     "from fixtures.lab.labfile import Manual; from fixtures.outcome import LabError; "
-    "manual.SECONDS = float(sys.argv[1])"
+    "manual.CONFIRMATION_TIMEOUT = float(sys.argv[1])"
     """
 try:
-    switch = switch_of(Manual(), "ls1046a/bench-1")
+    switch = create_power_switch(Manual(), "ls1046a/bench-1")
     print("ready", switch.settle, flush=True)
     switch.off()
     print("is off", flush=True)
@@ -91,7 +91,9 @@ def test_the_person_is_asked_and_answers() -> None:
 def test_what_was_typed_before_the_question_is_no_answer() -> None:
     person = Person(1)
     person.types(b"\n\n\n")
-    assert "was to be switched OFF by hand: nobody pressed Enter within 1 s" in person.reads("LabError.*\n")
+    assert "switching OFF unit ls1046a/bench-1 by hand was not confirmed: no Enter within 1 s" in person.reads(
+        "LabError.*\n"
+    )
     os.waitpid(person.pid, 0)
 
 
@@ -101,8 +103,8 @@ def test_without_a_terminal_it_is_refused_before_anything_is_switched() -> None:
         start_new_session=True, timeout=30, check=True,
     )  # fmt: skip
     assert done.stdout == (
-        "LabError: power: unit ls1046a/bench-1 is switched by hand (kind: manual in the lab file), and this run has no"
-        " terminal to ask at: start it in one, or give the unit a kind of power that needs nobody\n"
+        "LabError: power: unit ls1046a/bench-1 is switched by hand (`kind: manual` in the lab file), but this run has"
+        " no terminal. Start it in a terminal, or configure another kind of `power`\n"
     )
 
 
@@ -114,4 +116,6 @@ def test_a_person_that_goes_away_ends_the_wait(answer: bytes) -> None:
     person.types(answer)
     person.leaves()  # which sends SIGHUP to the run, before or after it sees the end of what it reads
     _, status = os.waitpid(person.pid, 0)
-    assert os.WIFSIGNALED(status) or "by hand: the terminal was closed" in person.reads("LabError.*\n")
+    assert os.WIFSIGNALED(status) or "by hand was not confirmed: the terminal was closed" in person.reads(
+        "LabError.*\n"
+    )

@@ -11,11 +11,11 @@ import pytest
 from debian_programs import find_program
 from simulated_board import OOPS, Line, SimulatedBoard, marks
 
-from fixtures.boot import linux
+from fixtures.boot import login
 from fixtures.link import flow_control, serial_shell
 from fixtures.link.console import Console
+from fixtures.link.serial_protocol import checksum
 from fixtures.link.serial_shell import SerialShell
-from fixtures.link.serial_wire import sum_of
 from fixtures.outcome import LabError, ProductError
 
 RANDOM = random.Random(1).randbytes(12000)
@@ -28,10 +28,10 @@ DMESG = "".join(f"[   12.3456{number:02}] oops <hil:1:end=1:end> {line}\n" for n
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait less than for a real board, so that what gets lost is asked for sooner."""
-    monkeypatch.setattr(flow_control, "STALL", 0.2)
-    monkeypatch.setattr(serial_shell, "QUIET", 0.4)
-    monkeypatch.setattr(serial_shell, "GRACE", 0.4)
-    monkeypatch.setattr(serial_shell, "PATIENCE", 3.0)
+    monkeypatch.setattr(flow_control, "ECHO_TIMEOUT", 0.2)
+    monkeypatch.setattr(serial_shell, "SILENCE_TIMEOUT", 0.4)
+    monkeypatch.setattr(serial_shell, "STATUS_TIMEOUT", 0.4)
+    monkeypatch.setattr(serial_shell, "AGENT_TIMEOUT", 3.0)
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def logged_in(
     board = SimulatedBoard(shell=words, echo=echo, controlling=controlling)
     with board, Console(board.url, 115200, folder / "console.log") as console:
         board.on(bootloader=False)
-        linux.log_in(console, "login: ", "root", "# ", 10)
+        login.log_in(console, "login: ", "root", "# ", 10)
         board.line = line or Line()
         yield board, console
 
@@ -85,12 +85,12 @@ def test_any_byte_comes_through(shell: SerialShell) -> None:
 
 def test_input_that_is_on_the_board_does_not_travel_again(shell: SerialShell, monkeypatch: pytest.MonkeyPatch) -> None:
     others = random.Random(2).randbytes(12000)
-    monkeypatch.setattr(serial_shell, "KEPT", 20000)
+    monkeypatch.setattr(serial_shell, "MAX_STORED_INPUT", 20000)
     carried = []
     for data in (RANDOM, RANDOM, others, RANDOM):  # the third has no room beside the first
-        before = shell.traffic.carried
-        assert shell.run("sha256sum", stdin=data).text.startswith(sum_of(data))
-        carried.append(shell.traffic.carried - before)
+        before = shell.traffic.payload_bytes
+        assert shell.run("sha256sum", stdin=data).text.startswith(checksum(data))
+        carried.append(shell.traffic.payload_bytes - before)
     assert carried == [12000, 0, 12000, 12000]
 
 
@@ -158,7 +158,7 @@ def test_a_line_that_carries_nothing_whole_is_the_labs_fault(tmp_path: Path) -> 
     with logged_in(tmp_path) as (board, console):
         shell = SerialShell(console)
         board.line = Line(message_every=60, timestamps=False)
-        with pytest.raises(LabError, match="damages what it carries"):
+        with pytest.raises(LabError, match="damages data"):
             shell.run("cat", stdin=RANDOM[:3000])
 
 
@@ -296,4 +296,4 @@ def test_the_line_is_used_well(tmp_path: Path) -> None:
     with logged_in(tmp_path, Line(baud=115200)) as (_, console):
         shell = SerialShell(console)
         assert shell.run("cat", stdin=RANDOM).output == RANDOM
-        assert shell.traffic.share > 0.6, shell.traffic
+        assert shell.traffic.utilization > 0.6, shell.traffic
