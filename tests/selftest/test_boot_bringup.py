@@ -98,7 +98,7 @@ def on_the_bench(folder: Path, *, on: str = "true", kernel: Callable[[Player], N
         assert board.failure is None
 
 
-def test_from_power_on_to_a_login(tmp_path: Path) -> None:
+def test_boot_runs_from_power_on_to_a_login(tmp_path: Path) -> None:
     with on_the_bench(tmp_path) as bench:
         facts = bench.bring_up()
         assert bench.switched() == ["off", "on"]
@@ -116,7 +116,7 @@ def test_from_power_on_to_a_login(tmp_path: Path) -> None:
     assert 0 < seconds["seconds of the boot that the harness itself took"] < 1
 
 
-def test_a_kernel_that_panics_is_the_product_at_once(tmp_path: Path) -> None:
+def test_kernel_panic_is_a_product_failure_at_once(tmp_path: Path) -> None:
     def panic(line: Player) -> None:
         line.pour(LINUX[:5000].encode() + b"\r\n[    2.1] Kernel panic - not syncing: no init found\r\n")
 
@@ -126,7 +126,7 @@ def test_a_kernel_that_panics_is_the_product_at_once(tmp_path: Path) -> None:
     assert time.monotonic() - started < 10, "it waited for a login"
 
 
-def test_power_that_does_not_switch_is_the_lab(tmp_path: Path) -> None:
+def test_failing_power_command_is_a_lab_error(tmp_path: Path) -> None:
     message = r"power: exit status 3 from .* \(output: no such outlet\)"
     with (
         on_the_bench(tmp_path, on="echo no such outlet >&2; exit 3") as bench,
@@ -141,7 +141,7 @@ def test_power_that_does_not_switch_is_the_lab(tmp_path: Path) -> None:
         ({"boot": {"tftp": ("tftpboot {dtb}",)}}, "unknown placeholder {dtb}; known are {initrd}, {kernel}, {server}"),
     ],
 )
-def test_a_board_file_that_does_not_fit_is_refused_before_power(
+def test_boot_command_with_an_unknown_placeholder_is_refused_before_power_off(
     tmp_path: Path, change: dict[str, object], expected: str
 ) -> None:
     with on_the_bench(tmp_path) as bench:
@@ -151,7 +151,7 @@ def test_a_board_file_that_does_not_fit_is_refused_before_power(
         assert bench.switched() == []
 
 
-def test_a_unit_without_tftp_is_refused_before_power(tmp_path: Path) -> None:
+def test_unit_without_tftp_is_refused_before_power_off(tmp_path: Path) -> None:
     with on_the_bench(tmp_path) as bench:
         with pytest.raises(
             UsageError, match="unit virt/bench-1: no `tftp` in the lab file, and board virt boots by TFTP"

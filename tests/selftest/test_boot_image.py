@@ -17,7 +17,7 @@ def folder_of(path: Path, **files: str) -> Path:
     return path
 
 
-def test_files_go_by_their_names_up_to_the_first_dot(tmp_path: Path) -> None:
+def test_files_are_named_up_to_their_first_dot(tmp_path: Path) -> None:
     release = folder_of(tmp_path / "release-1.2", kernel="k", initrd__cpio__gz="i", __DS_Store="rubbish")
     (release / "notes").mkdir()
     image = Image.from_folder(release)
@@ -31,14 +31,14 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
         Image.from_folder(release)
 
 
-def test_no_folder_and_an_empty_one_are_refused(tmp_path: Path) -> None:
+def test_missing_and_empty_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=rf"--image {tmp_path}/none: no such folder"):
         Image.from_folder(tmp_path / "none")
     with pytest.raises(UsageError, match="no file in it"):
         Image.from_folder(folder_of(tmp_path / "empty", __hidden=""))
 
 
-def test_publishing_copies_over_what_was_there_before(tmp_path: Path) -> None:
+def test_copy_to_tftp_overwrites_an_older_image(tmp_path: Path) -> None:
     tftp = tmp_path / "tftp"
     tftp.mkdir()
     Image.from_folder(folder_of(tmp_path / "old", kernel="a longer old kernel")).copy_to_tftp(tftp, "lab-1")
@@ -53,7 +53,7 @@ def test_units_do_not_overwrite_each_other(tmp_path: Path) -> None:
     assert image.copy_to_tftp(tmp_path / "tftp", "1") != image.copy_to_tftp(tmp_path / "tftp", "2")
 
 
-def test_a_tftp_folder_that_cannot_be_written_is_the_lab(tmp_path: Path) -> None:
+def test_unwritable_tftp_folder_is_a_lab_error(tmp_path: Path) -> None:
     image = Image.from_folder(folder_of(tmp_path / "image", kernel="k"))
     with pytest.raises(LabError, match=r"the image cannot be copied into the TFTP folder .*No such file"):
         image.copy_to_tftp(tmp_path / "none", "1")
@@ -62,7 +62,7 @@ def test_a_tftp_folder_that_cannot_be_written_is_the_lab(tmp_path: Path) -> None
         image.copy_to_tftp(tmp_path / "file", "1")
 
 
-def test_names_are_filled_in_and_the_bootloaders_own_are_left() -> None:
+def test_placeholders_are_replaced_and_bootloader_variables_kept() -> None:
     values = {"server": "10.0.2.2", "kernel": "hil-0/kernel"}
     assert substitute("tftpboot ${kernel_addr_r} {server}:{kernel}", values) == (
         "tftpboot ${kernel_addr_r} 10.0.2.2:hil-0/kernel"
@@ -70,7 +70,7 @@ def test_names_are_filled_in_and_the_bootloaders_own_are_left() -> None:
     assert substitute("booti ${kernel_addr_r} ${kernel}", values) == "booti ${kernel_addr_r} ${kernel}"
 
 
-def test_a_name_that_is_not_known_is_refused_with_those_that_are() -> None:
+def test_unknown_placeholder_is_refused_and_known_ones_are_listed() -> None:
     expected = "boot command 'tftpboot {dtb}': unknown placeholder {dtb}; known are {kernel}, {server}"
     with pytest.raises(UsageError, match=re.escape(expected)):
         substitute("tftpboot {dtb}", {"server": "x", "kernel": "y"})

@@ -41,7 +41,7 @@ def switch(
     return create_power_switch(commands, "ls1046a/bench-1")
 
 
-def test_a_switch_that_switches_is_believed(line: Path, console: Console) -> None:
+def test_working_switch_powers_off_and_on(line: Path, console: Console) -> None:
     started = time.monotonic()
     power_cycle.power_off(switch(line), console, "bench-1")
     assert time.monotonic() - started >= 0.2 + power_cycle.KEYPRESS_TIMEOUT
@@ -49,18 +49,18 @@ def test_a_switch_that_switches_is_believed(line: Path, console: Console) -> Non
     console.expect("Hit any key", 5, "the boot goes on from where `on` looked")
 
 
-def test_off_may_be_switched_twice(line: Path, console: Console) -> None:
+def test_power_off_of_a_unit_that_is_off_succeeds(line: Path, console: Console) -> None:
     power_cycle.power_off(switch(line), console, "bench-1")
     power_cycle.power_off(switch(line), console, "bench-1")
 
 
-def test_what_the_unit_printed_before_is_not_its_answer(line: Path, console: Console) -> None:
+def test_output_from_before_power_off_is_ignored(line: Path, console: Console) -> None:
     console.type_keys("x")
     console.expect("INTERRUPT", 5, "an answer")
     power_cycle.power_off(switch(line), console, "bench-1")
 
 
-def test_a_unit_that_stays_on_is_noticed_when_it_is_switched_off(line: Path, console: Console) -> None:
+def test_power_off_fails_if_the_unit_still_answers(line: Path, console: Console) -> None:
     with pytest.raises(LabError) as caught:
         power_cycle.power_off(switch(line, off="true"), console, "ls1046a/bench-1")
     message = str(caught.value)
@@ -72,7 +72,7 @@ def test_a_unit_that_stays_on_is_noticed_when_it_is_switched_off(line: Path, con
     assert message.endswith("raise `settle` under `power`.")
 
 
-def test_a_unit_that_stays_off_is_noticed_when_it_is_switched_on(line: Path, console: Console) -> None:
+def test_power_on_fails_if_the_unit_stays_silent(line: Path, console: Console) -> None:
     power_cycle.power_off(switch(line), console, "bench-1")
     with pytest.raises(LabError) as caught:
         power_cycle.power_on(switch(line, on="true"), console, "bench-1", 0.3)
@@ -81,14 +81,14 @@ def test_a_unit_that_stays_off_is_noticed_when_it_is_switched_on(line: Path, con
     )
 
 
-def test_a_hung_unit_that_stays_on_is_noticed_when_it_is_switched_on(line: Path, tmp_path: Path) -> None:
+def test_power_on_fails_if_a_hung_unit_was_never_off(line: Path, tmp_path: Path) -> None:
     with powered.unit(line, silent=True) as url, Console(url, 115200, tmp_path / "console.log") as console:
         power_cycle.power_off(switch(line, off="true"), console, "bench-1")
         with pytest.raises(LabError, match="power-on failed: unit bench-1 printed nothing within"):
             power_cycle.power_on(switch(line), console, "bench-1", 0.3)
 
 
-def test_a_switch_that_knows_for_itself_asks_nobody(line: Path, console: Console) -> None:
+def test_verified_switch_is_not_checked_on_the_console(line: Path, console: Console) -> None:
     """As QEMU does. A key would stay in a stopped machine's receiver, and stop its boot."""
     is_verified = switch(line, off="true")
     is_verified.is_verified = True
@@ -100,6 +100,6 @@ def test_a_switch_that_knows_for_itself_asks_nobody(line: Path, console: Console
 @pytest.mark.parametrize(
     ("command", "message"), [("exit 3", "exit status 3"), ("echo no >&2; false", r"\(output: no\)")]
 )
-def test_a_command_that_fails_is_told_and_nothing_is_asked(command: str, message: str) -> None:
+def test_failing_command_is_a_lab_error_with_its_output(command: str, message: str) -> None:
     with pytest.raises(LabError, match=message):
         CommandPower(Command(on=command, off="true")).on()

@@ -42,7 +42,7 @@ def playing(
         assert board.failure is None
 
 
-def test_the_countdown_is_stopped_and_commands_run(tmp_path: Path) -> None:
+def test_autoboot_is_interrupted_and_commands_run(tmp_path: Path) -> None:
     listing = "Filename 'kernel'.\r\nLoading: *#####\r\n\t 26.5 MiB/s\r\ndone\r\n"
     with playing(tmp_path, commands={"tftpboot": (listing, 0)}) as (_, uboot, board):
         uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
@@ -59,7 +59,7 @@ def test_the_countdown_is_stopped_and_commands_run(tmp_path: Path) -> None:
         ]
 
 
-def test_a_command_that_fails_is_the_lab_with_what_it_said(tmp_path: Path) -> None:
+def test_failing_command_is_a_lab_error_with_its_output(tmp_path: Path) -> None:
     error = "TFTP error: 'File not found' (1)\r\nNot retrying...\r\n"
     with playing(tmp_path, commands={"tftpboot": (error, 1), "run": ("", -22)}) as (_, uboot, _board):
         uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
@@ -72,14 +72,14 @@ def test_a_command_that_fails_is_the_lab_with_what_it_said(tmp_path: Path) -> No
         assert "U-Boot" in uboot.run("version")
 
 
-def test_output_that_looks_like_a_prompt_or_a_status_ends_nothing(tmp_path: Path) -> None:
+def test_prompt_or_status_within_the_output_does_not_end_a_command(tmp_path: Path) -> None:
     printed = "a => b\r\nstatus=7 is not the end\r\nstatus=$?\r\n=> \r\n"
     with playing(tmp_path, commands={"printenv": (printed, 0)}) as (_, uboot, _board):
         uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
         assert uboot.run("printenv").replace("\r", "").lstrip("\n") == printed.replace("\r", "")
 
 
-def test_much_output_does_not_take_long(tmp_path: Path) -> None:
+def test_long_output_is_read_quickly(tmp_path: Path) -> None:
     printed = "".join(f"variable{number}=value\r\n" for number in range(3000))
     with playing(tmp_path, commands={"printenv": (printed, 0)}) as (_, uboot, _board):
         uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
@@ -88,7 +88,7 @@ def test_much_output_does_not_take_long(tmp_path: Path) -> None:
         assert time.monotonic() - started < 5
 
 
-def test_a_board_that_says_nothing_is_the_lab(tmp_path: Path) -> None:
+def test_silent_board_is_a_lab_error(tmp_path: Path) -> None:
     with (
         on_pty() as line,
         Console(line.url, 115200, tmp_path / "console.log") as console,
@@ -97,7 +97,7 @@ def test_a_board_that_says_nothing_is_the_lab(tmp_path: Path) -> None:
         UBoot(console, PROMPT).interrupt_autoboot(COUNTDOWN, " ", 0.2)
 
 
-def test_a_countdown_that_is_over_before_the_key_is_the_lab(tmp_path: Path) -> None:
+def test_missed_autoboot_countdown_is_a_lab_error(tmp_path: Path) -> None:
     told = r"(?s)U-Boot's prompt '=> ' did not come within 0\.3 s.*Booting from flash"
     with (
         playing(tmp_path, countdown=0.0, autoboot="Booting from flash...\r\n") as (_, uboot, _board),
@@ -106,7 +106,7 @@ def test_a_countdown_that_is_over_before_the_key_is_the_lab(tmp_path: Path) -> N
         uboot.interrupt_autoboot(COUNTDOWN, " ", 0.3)
 
 
-def test_a_command_that_does_not_end_is_the_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_timeout_is_a_lab_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uboot_room, "COMMAND_TIMEOUT", 0.3)
     with on_pty() as line, Console(line.url, 115200, tmp_path / "console.log") as console:
 
@@ -121,9 +121,7 @@ def test_a_command_that_does_not_end_is_the_lab(tmp_path: Path, monkeypatch: pyt
         board.join(5)
 
 
-def test_a_line_that_drops_in_the_middle_of_a_command_is_the_lab(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_console_lost_during_a_command_is_a_lab_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console_module, "RECONNECT_TIMEOUT", 0.5)
     with on_pty() as line, Console(line.url, 115200, tmp_path / "console.log") as console:
 
@@ -142,7 +140,7 @@ def test_a_line_that_drops_in_the_middle_of_a_command_is_the_lab(
 # Linux
 
 
-def test_from_booti_to_a_shell(tmp_path: Path) -> None:
+def test_booti_leads_to_a_shell(tmp_path: Path) -> None:
     with playing(tmp_path, kernel=linux) as (console, uboot, board):
         uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
         watch_for_kernel_faults(console)
@@ -153,7 +151,7 @@ def test_from_booti_to_a_shell(tmp_path: Path) -> None:
         assert console.kernel_fault is None
 
 
-def test_an_image_that_booti_refuses_is_the_lab(tmp_path: Path) -> None:
+def test_image_refused_by_booti_is_a_lab_error(tmp_path: Path) -> None:
     refusal = {"booti": ("Bad Linux ARM64 Image magic!\r\n", 1)}
     with playing(tmp_path, commands=refusal) as (console, uboot, _):
         uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
@@ -184,12 +182,12 @@ def logging_in(folder: Path, kernel: Callable[[Player], None], timeout: float) -
     return console
 
 
-def test_a_kernel_that_hangs_is_the_product(tmp_path: Path) -> None:
+def test_hung_kernel_is_a_product_failure(tmp_path: Path) -> None:
     with pytest.raises(ProductError, match=r"^the kernel started, but no shell came: the login prompt 'login: ' did"):
         logging_in(tmp_path, HANGS, 0.3)
 
 
-def test_a_login_without_a_shell_behind_it_is_the_product(tmp_path: Path) -> None:
+def test_login_without_shell_is_a_product_failure(tmp_path: Path) -> None:
     def linux_without_shell(line: Player) -> None:
         line.pour(LINUX.encode())
         line.hear("\r")
@@ -214,7 +212,7 @@ FAULTY = {
 
 
 @pytest.mark.parametrize("name", FAULTY)
-def test_a_fault_ends_the_boot_at_once_and_is_the_product(tmp_path: Path, name: str) -> None:
+def test_kernel_fault_during_boot_is_a_product_failure_at_once(tmp_path: Path, name: str) -> None:
     kernel = says(LINUX[: len(LINUX) // 2], "\r\n", FAULTY[name], "\r\n", "=> ")
     started = time.monotonic()
     with pytest.raises(ProductError) as caught:
@@ -223,7 +221,7 @@ def test_a_fault_ends_the_boot_at_once_and_is_the_product(tmp_path: Path, name: 
     assert time.monotonic() - started < 10
 
 
-def test_a_fault_after_the_login_is_seen(tmp_path: Path) -> None:
+def test_unexpected_reset_after_the_login_is_detected(tmp_path: Path) -> None:
     def later(line: Player) -> None:
         linux(line)
         line.say("\r\n" + FAULTY["unexpected reset"] + "\r\n")
@@ -238,7 +236,7 @@ def test_a_fault_after_the_login_is_seen(tmp_path: Path) -> None:
             console.expect("never", 10, "what never comes")
 
 
-def test_a_healthy_boot_has_no_line_that_counts_as_a_fault() -> None:
+def test_healthy_boot_matches_no_kernel_fault_pattern() -> None:
     patterns = {**FAULTS, "unexpected reset": BOOTLOADER_BANNER}
     assert set(FAULTY) == set(patterns)
     hits = [(name, line) for line in LINUX.splitlines() for name, pattern in patterns.items() if pattern.search(line)]

@@ -76,7 +76,7 @@ class Person:
         return text
 
 
-def test_the_person_is_asked_and_answers() -> None:
+def test_operator_is_prompted_and_confirms() -> None:
     person = Person(20)
     assert person.reads("ready.*\n") == "ready 3.0\n"
     person.sees("offload-hil: switch OFF unit ls1046a/bench-1, then press Enter: $")
@@ -88,7 +88,7 @@ def test_the_person_is_asked_and_answers() -> None:
     os.waitpid(person.pid, 0)
 
 
-def test_what_was_typed_before_the_question_is_no_answer() -> None:
+def test_keys_typed_before_the_prompt_are_discarded() -> None:
     person = Person(1)
     person.types(b"\n\n\n")
     assert "switching OFF unit ls1046a/bench-1 by hand was not confirmed: no Enter within 1 s" in person.reads(
@@ -97,7 +97,7 @@ def test_what_was_typed_before_the_question_is_no_answer() -> None:
     os.waitpid(person.pid, 0)
 
 
-def test_without_a_terminal_it_is_refused_before_anything_is_switched() -> None:
+def test_run_without_a_terminal_is_a_lab_error() -> None:
     done = subprocess.run(
         [sys.executable, "-c", SWITCH, "20"], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
         start_new_session=True, timeout=30, check=True,
@@ -109,7 +109,7 @@ def test_without_a_terminal_it_is_refused_before_anything_is_switched() -> None:
 
 
 @pytest.mark.parametrize("answer", [b"", b"almost"])
-def test_a_person_that_goes_away_ends_the_wait(answer: bytes) -> None:
+def test_closed_terminal_ends_the_wait(answer: bytes) -> None:
     person = Person(20)
     person.reads("ready.*\n")
     person.sees("press Enter: $")

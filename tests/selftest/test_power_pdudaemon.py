@@ -85,7 +85,7 @@ def outlet(url: str, hostname: str = "rack-1", port: int = 3, settle: float = 0.
 
 
 @NEEDS_DAEMON
-def test_the_outlet_that_is_named_is_switched(daemon: str, folder: Path) -> None:
+def test_configured_outlet_is_switched(daemon: str, folder: Path) -> None:
     outlet(daemon).on()
     powered.wait_for(folder / "3", "on")
     outlet(f"{daemon}/", port=4).on()
@@ -95,7 +95,7 @@ def test_the_outlet_that_is_named_is_switched(daemon: str, folder: Path) -> None
 
 
 @NEEDS_DAEMON
-def test_a_pdu_that_the_daemon_does_not_know_is_refused(daemon: str) -> None:
+def test_unknown_pdu_is_a_lab_error(daemon: str) -> None:
     with pytest.raises(LabError) as caught:
         outlet(daemon, hostname="rack2&port=9").on()
     assert str(caught.value) == (
@@ -106,15 +106,13 @@ def test_a_pdu_that_the_daemon_does_not_know_is_refused(daemon: str) -> None:
 
 
 @NEEDS_DAEMON
-def test_a_pdu_that_does_not_answer_is_told(daemon: str) -> None:
+def test_unreachable_pdu_is_a_lab_error(daemon: str) -> None:
     with pytest.raises(LabError, match=r"pdudaemon answers status 500 .*hostname=absent"):
         outlet(daemon, hostname="absent").off()
 
 
 @NEEDS_DAEMON
-def test_a_switch_that_says_so_and_does_not_is_noticed_on_the_console(
-    daemon: str, folder: Path, tmp_path: Path
-) -> None:
+def test_outlet_that_does_not_switch_is_detected_on_the_console(daemon: str, folder: Path, tmp_path: Path) -> None:
     """The daemon answers 200 although the command failed: only the console tells."""
     line = folder / "3"
     line.write_text("on")
@@ -127,7 +125,7 @@ def test_a_switch_that_says_so_and_does_not_is_noticed_on_the_console(
         power_cycle.power_on(outlet(daemon), console, "bench-1", 5)
 
 
-def test_a_daemon_that_is_not_there_is_told() -> None:
+def test_missing_daemon_is_a_lab_error() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(LabError) as caught:
         outlet(url).on()
@@ -137,7 +135,7 @@ def test_a_daemon_that_is_not_there_is_told() -> None:
     assert message.endswith(". Check that it runs there with `listener: http`")
 
 
-def test_what_speaks_no_http_is_told() -> None:
+def test_server_without_http_is_a_lab_error() -> None:
     """As pdudaemon with its old listener `tcp` does not."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
@@ -150,7 +148,7 @@ def test_what_speaks_no_http_is_told() -> None:
 
 
 @pytest.mark.usefixtures("monkeypatch")
-def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_of_the_environment_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://203.0.113.1:1")
     with pytest.raises(LabError, match="Connection refused"):
         outlet(f"http://127.0.0.1:{free_port()}").on()

@@ -59,7 +59,7 @@ LINES: dict[str, Callable[[], Line]] = {
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_a_board_boots_over_a_line_that(name: str, tmp_path: Path) -> None:
+def test_board_boots_over_a_line(name: str, tmp_path: Path) -> None:
     with on_the_bench(tmp_path, LINES[name]()) as (board, console):
         boot(board, console)
         board.line = Line()
@@ -67,7 +67,7 @@ def test_a_board_boots_over_a_line_that(name: str, tmp_path: Path) -> None:
         assert console.kernel_fault is None
 
 
-def test_a_command_that_uboot_refuses_is_the_lab(tmp_path: Path) -> None:
+def test_command_refused_by_uboot_is_a_lab_error(tmp_path: Path) -> None:
     with on_the_bench(tmp_path) as (board, console):
         board.on()
         loader = UBoot(console, sim.PROMPT)
@@ -76,7 +76,7 @@ def test_a_command_that_uboot_refuses_is_the_lab(tmp_path: Path) -> None:
             loader.run("tftboot x")
 
 
-def test_a_name_that_arrives_damaged_is_typed_again(tmp_path: Path) -> None:
+def test_user_name_damaged_on_the_line_is_typed_again(tmp_path: Path) -> None:
     with on_the_bench(tmp_path, Line(lose_in=3)) as (board, console):
         board.on(bootloader=False)
         board.later(1.0, lambda: setattr(board.line, "lose_in", 0))
@@ -84,7 +84,7 @@ def test_a_name_that_arrives_damaged_is_typed_again(tmp_path: Path) -> None:
         login.log_in(console, "login: ", "root", "# ", 10)
 
 
-def test_a_board_that_lets_nobody_in_is_the_product(tmp_path: Path) -> None:
+def test_refused_login_is_a_product_failure(tmp_path: Path) -> None:
     with on_the_bench(tmp_path) as (board, console):
         board.on(bootloader=False)
         login.wait_for_kernel(console, 5, "=> ")
@@ -93,7 +93,7 @@ def test_a_board_that_lets_nobody_in_is_the_product(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("state", ["login", "shell", "half a line", "a program", "an agent"])
-def test_a_board_that_is_up_is_attached_to(state: str, tmp_path: Path) -> None:
+def test_attach_gets_a_shell_from_any_console_state(state: str, tmp_path: Path) -> None:
     """Whatever the one before left on its console."""
     with on_the_bench(tmp_path) as (board, console):
         board.on(bootloader=False)
@@ -110,7 +110,7 @@ def test_a_board_that_is_up_is_attached_to(state: str, tmp_path: Path) -> None:
         assert SerialShell(console).run("echo up").text == "up\n"
 
 
-def test_a_console_where_nobody_answers_cannot_be_attached_to(tmp_path: Path) -> None:
+def test_attach_to_a_silent_console_times_out(tmp_path: Path) -> None:
     with on_the_bench(tmp_path) as (_, console), pytest.raises(ConsoleTimeout, match="the prompt"):
         login.attach(console, "login: ", "root", "# ", 0.3)
 
@@ -126,7 +126,7 @@ TROUBLE = {
 
 
 @pytest.mark.parametrize("name", TROUBLE)
-def test_trouble_of_the_kernel_ends_a_command_at_once_and_is_told_whole(name: str, tmp_path: Path) -> None:
+def test_kernel_fault_ends_a_command_at_once_and_is_reported_completely(name: str, tmp_path: Path) -> None:
     with on_the_bench(tmp_path) as (board, console):
         up(board, console)
         shell = SerialShell(console)
@@ -143,7 +143,7 @@ def test_trouble_of_the_kernel_ends_a_command_at_once_and_is_told_whole(name: st
 
 
 @pytest.mark.parametrize("while_what", ["it boots", "a command runs", "nobody waits"])
-def test_a_reset_that_nobody_asked_for_is_seen(while_what: str, tmp_path: Path) -> None:
+def test_unexpected_reset_is_a_product_failure(while_what: str, tmp_path: Path) -> None:
     with on_the_bench(tmp_path) as (board, console):
         board.on(bootloader=False)
         login.wait_for_kernel(console, 5, "=> ")
@@ -162,7 +162,7 @@ def test_a_reset_that_nobody_asked_for_is_seen(while_what: str, tmp_path: Path) 
             shell.run("sleep 60", timeout=60)
 
 
-def test_a_kernel_that_comes_back_without_a_banner_is_a_reset_too(tmp_path: Path) -> None:
+def test_kernel_start_without_bootloader_banner_is_an_unexpected_reset(tmp_path: Path) -> None:
     with on_the_bench(tmp_path) as (board, console):
         up(board, console)
         board.off()
@@ -171,7 +171,7 @@ def test_a_kernel_that_comes_back_without_a_banner_is_a_reset_too(tmp_path: Path
             console.expect("never", 5, "what never comes")
 
 
-def test_a_board_that_says_what_a_healthy_one_says_raises_no_alarm(tmp_path: Path) -> None:
+def test_messages_of_a_healthy_kernel_are_no_kernel_fault(tmp_path: Path) -> None:
     healthy = (
         "NET: Registered PF_INET6 protocol family",
         "EFI: Das U-Boot is not here",
@@ -187,7 +187,7 @@ def test_a_board_that_says_what_a_healthy_one_says_raises_no_alarm(tmp_path: Pat
         assert console.kernel_fault is None
 
 
-def test_a_board_that_hangs_is_noticed_by_asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hung_board_is_detected_by_a_command_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serial_shell, "AGENT_TIMEOUT", 0.5)
     monkeypatch.setattr(serial_shell, "STATUS_TIMEOUT", 0.2)
     with on_the_bench(tmp_path) as (board, console):

@@ -39,18 +39,18 @@ def parse(stream: bytes, pieces: int = 1) -> Response:
     return response
 
 
-def test_an_answer_is_understood_whole() -> None:
+def test_response_is_parsed() -> None:
     response = parse(encode_response(DATA, status=137))
     assert (response.accepted, response.status, response.ended, response.is_complete) == (True, 137, True, True)
     assert response.content() == DATA
 
 
-def test_an_answer_is_understood_byte_by_byte() -> None:
+def test_response_is_parsed_byte_by_byte() -> None:
     stream = encode_response(DATA)
     assert parse(stream, len(stream)).content() == DATA
 
 
-def test_a_kernel_message_may_stand_after_every_character() -> None:
+def test_kernel_message_at_any_position_is_removed() -> None:
     """In marks, in base64, between carriage return and line feed."""
     short = DATA[:600]
     stream = encode_response(short)
@@ -60,13 +60,13 @@ def test_a_kernel_message_may_stand_after_every_character() -> None:
         assert response.content() == short
 
 
-def test_kernel_messages_may_stand_after_all_characters_at_once() -> None:
+def test_kernel_messages_after_every_character_are_removed() -> None:
     stream = b"".join(bytes([byte]) + MESSAGE for byte in encode_response(DATA[:600]))
     assert parse(stream, 100).content() == DATA[:600]
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_lost_byte_is_noticed_and_costs_no_more_than_its_block(seed: int) -> None:
+def test_lost_byte_is_detected_and_costs_one_block_at_most(seed: int) -> None:
     stream = encode_response(DATA * 3, status=137)
     lost = random.Random(seed).randrange(len(stream))
     response = parse(stream[:lost] + stream[lost + 1 :])
@@ -76,36 +76,36 @@ def test_a_lost_byte_is_noticed_and_costs_no_more_than_its_block(seed: int) -> N
         assert response.content() == DATA * 3
 
 
-def test_no_lost_byte_changes_what_a_mark_says() -> None:
+def test_mark_with_a_lost_byte_is_ignored() -> None:
     stream = mark("a:status:137:plain:10")
     for lost in range(len(stream)):
         response = parse(stream[:lost] + stream[lost + 1 :])
         assert (response.status, response.size) in ((137, 10), (None, 0)), stream[:lost]
 
 
-def test_what_is_missing_is_told_in_small_blocks() -> None:
+def test_missing_blocks_are_small_blocks() -> None:
     response = parse(mark(f"a:status:0:plain:{BLOCK_SIZE + 1}") + mark("a:end"))
     assert response.missing_blocks == list(range(BLOCK_SIZE // SMALL_BLOCK_SIZE + 1))
     response.blocks[0] = bytes(BLOCK_SIZE)
     assert response.missing_blocks == [BLOCK_SIZE // SMALL_BLOCK_SIZE]
 
 
-def test_answers_to_others_are_passed_over() -> None:
+def test_response_to_another_request_is_ignored() -> None:
     assert not parse(encode_response(DATA).replace(b"a:", b"b:")).accepted
 
 
-def test_the_echo_of_a_request_is_no_answer() -> None:
+def test_echo_of_a_request_is_no_response() -> None:
     response = parse(encode_request("a", "run 1 2 none", b"echo '<hil:a:end=a:end>'\n").replace("\r", "\r\n").encode())
     assert not response.accepted
 
 
-def test_a_line_editor_s_sequences_are_no_kernel_message() -> None:
+def test_control_sequences_are_removed() -> None:
     assert NoiseFilter().feed(b"\x1b[?2004hab\x1b[Kc\x07d") == "abcd"
     cleaner = NoiseFilter()
     assert cleaner.feed(b"a\x1b") + cleaner.feed(b"[6") + cleaner.feed(b"nb") == "ab"
 
 
-def test_the_echo_is_followed_through_wrapping_and_messages() -> None:
+def test_echo_is_tracked_through_line_wraps_and_kernel_messages() -> None:
     echo = EchoTracker("echo one two\r")
     echo.feed(NoiseFilter().feed(b"ec\r\nho [    1.000000] o n e\r\none\r"))
     assert echo.seen == len("echo one ")
@@ -113,7 +113,7 @@ def test_the_echo_is_followed_through_wrapping_and_messages() -> None:
     assert echo.seen == len("echo one two\r")
 
 
-def test_the_echo_stops_where_a_character_was_lost() -> None:
+def test_echo_tracking_stops_at_a_lost_character() -> None:
     echo = EchoTracker("abcdef")
     echo.feed("abdef")
     assert echo.seen == 2

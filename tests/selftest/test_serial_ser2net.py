@@ -83,7 +83,7 @@ def board() -> Iterator[SimulatedBoard]:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_console_server_is_used_and_may_be_started_anew(
+def test_shell_survives_a_restart_of_the_console_server(
     protocol: str, board: SimulatedBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serial_shell, "SILENCE_TIMEOUT", 0.5)
@@ -102,7 +102,7 @@ def test_a_console_server_is_used_and_may_be_started_anew(
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_command_outlives_a_console_server_that_is_started_anew(
+def test_running_command_survives_a_restart_of_the_console_server(
     protocol: str, board: SimulatedBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its answer comes while nobody listens, and is asked for again."""
@@ -115,7 +115,7 @@ def test_a_command_outlives_a_console_server_that_is_started_anew(
         assert shell.run("sleep 0.5; echo done", timeout=3).text == "done\n"
 
 
-def test_a_console_server_that_stays_away_is_the_lab(
+def test_stopped_console_server_is_a_lab_error(
     board: SimulatedBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(console_module, "RECONNECT_TIMEOUT", 0.5)
