@@ -18,7 +18,7 @@ from fixtures.lab.board import load_board
 from fixtures.lab.labfile import load_lab
 from fixtures.link.console import Console
 from fixtures.outcome import LabError, ProductError
-from fixtures.power.switch import switch_of
+from fixtures.power.switch import create_power_switch
 from fixtures.virt.build import Built, build
 from fixtures.virt.faults import Fault
 from fixtures.virt.layout import LIBRARIES
@@ -70,8 +70,8 @@ class SharedBoard:
         assert unit.console and unit.power
         board = load_board(str(self._lab.folder / "bench.yaml"), ROOT / "boards")
         with Console(unit.console.url, unit.console.baud, self._lab.folder / "console.log") as console:
-            image, switch = Image.of_folder(self._lab.image), switch_of(unit.power, unit.id)
-            BringUp(unit, board, image, switch, console, lambda _name, _value: None).run(boot_methods.first(board))
+            image, switch = Image.from_folder(self._lab.image), create_power_switch(unit.power, unit.id)
+            BringUp(unit, board, image, switch, console, lambda _name, _value: None).boot(boot_methods.default(board))
         del self._lab.unit["power"]
 
     def _copy_files(self, tree: Path, files: list[str]) -> None:

@@ -101,11 +101,11 @@ TABLE: dict[str, Row] = {
     "console is not a serial device": Row(console("/dev/null"), 9, "console /dev/null cannot be opened"),
     "console is not connected": Row(console("loop://"), 9, r"(?s)printed nothing within 10 s|answers on its console"),
     "power command fails": Row(power("echo fuse blown; false"), 9, "exit status 1 .* said: fuse blown"),
-    "power is stuck on": Row(stuck_on, 9, "the switch does not switch: .* still answers on its console"),
-    "power is stuck off": Row(power("true"), 9, "was switched on and printed nothing within 10 s"),
+    "power is stuck on": Row(stuck_on, 9, "power-off failed: .* still answers on its console"),
+    "power is stuck off": Row(power("true"), 9, "power-on failed: .* printed nothing within 10 s"),
     "host key has changed": Row(another_host_key, 9, "host key"),
     "board refuses the key": Row(another_user_key, 9, "(?i)authentication"),
-    "TFTP server serves another folder": Row(another_folder, 9, "(?s)U-Boot says .*File not found"),
+    "TFTP server serves another folder": Row(another_folder, 9, "(?s)U-Boot: exit status .*File not found"),
     "machine dies during boot": Row(nothing, 9, "console was lost|no answer at", during=("switching on", kill_qemu)),
     "kernel file is not a kernel": Row(
         released("kernel", lambda old: bytes(4096) + old[4096:]), 9, "(?s)kernel's first line did not come.*Bad Linux"

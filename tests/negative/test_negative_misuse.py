@@ -68,7 +68,8 @@ MISTAKES = {
     "image that is not there": ("--board virt --image {}/none", r"--image \S+/none: no such folder; expected .*"),
     "unknown boot method": (
         "--board virt --boot nro",
-        r"--boot nro: board virt has no such way; there are: tftp, nor, disk, disk-linux; did you mean nor\?",
+        r"--boot nro: board virt has no such boot or flash method; there are: tftp, nor, disk, disk-linux;"
+        r" did you mean nor\?",
     ),
     "an image without the file that a memory takes": (
         "--board virt --boot nor --image {}",

@@ -75,4 +75,4 @@ def test_tftp_server_that_stops_in_a_file_is_a_lab_error() -> None:
         half.rest.set()
         thread.join(10)
     assert run.status == 9, run.text
-    assert "U-Boot says status 1 to 'tftpboot " in run.text and "Retry count exceeded" in run.text, run.text
+    assert "U-Boot: exit status 1 from 'tftpboot " in run.text and "Retry count exceeded" in run.text, run.text

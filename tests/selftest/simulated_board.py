@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from fixtures.boot import linux
+from fixtures.boot import login
 from fixtures.link.console import Console
 
 UBOOT = "\r\nU-Boot 2024.01 (Jan 08 2024 - 15:37:48 +0000)\r\n\r\nDRAM:  512 MiB\r\n"
@@ -364,8 +364,8 @@ def _lossy(data: bytes, before: int, every: int) -> tuple[bytes, int]:
 def up(board: "SimulatedBoard", console: Console) -> None:
     """Switch a board on, and have somebody logged in on its console."""
     board.on(bootloader=False)
-    linux.await_kernel(console, 5, "=> ")
-    linux.log_in(console, "login: ", "root", "# ", 5)
+    login.wait_for_kernel(console, 5, "=> ")
+    login.log_in(console, "login: ", "root", "# ", 5)
 
 
 def _session(leader: int) -> list[int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from local_shell import LocalShell
 
-from fixtures.boot.image import fill_in
+from fixtures.boot.image import substitute
 from fixtures.lab.board import Board, Counter, Interrupts, boards, load_board
 from fixtures.outcome import UsageError
 from fixtures.stack.witness import sum_interrupts
@@ -64,7 +64,7 @@ def test_placeholders_are_files_of_the_image(name: str) -> None:
     board = load_board(name, BOARDS)
     values = {"server": "10.0.0.1", **{file: file for file in FILES}, **{f"{file}_size": "1f" for file in FILES}}
     for where, lines in commands(board).items():
-        filled = [fill_in(line, values) for line in lines]
+        filled = [substitute(line, values) for line in lines]
         assert not [line for line in filled if re.search(r"(?<!\$)\{", line)], where
     for method, flash in board.flash.items():
         used = " ".join(flash.write)
@@ -74,7 +74,7 @@ def test_placeholders_are_files_of_the_image(name: str) -> None:
 
 def test_unknown_placeholder_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match=r"nothing to put for \{kernle\}"):
-        fill_in("tftpboot {kernle}", dict.fromkeys(FILES, ""))
+        substitute("tftpboot {kernle}", dict.fromkeys(FILES, ""))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -141,12 +141,12 @@ def test_read_back_by_linux_prints_the_hash_of_the_image(tmp_path: Path) -> None
         replace={"/dev/mmcblk0": str(disk), "bs=1M": "bs=1M conv=notrunc", "/proc/sys/vm": str(tmp_path)}
     )
     for line in flash.write:
-        shell.run(fill_in(line, values)).check()
+        shell.run(substitute(line, values)).check()
     (read_back,) = flash.read_back
-    printed = shell.run(fill_in(read_back, values)).check().text.split()[0]
+    printed = shell.run(substitute(read_back, values)).check().text.split()[0]
     assert printed == sha256(image.read_bytes()).hexdigest()
     disk.write_bytes(b"\x01" + disk.read_bytes()[1:])
-    assert shell.run(fill_in(read_back, values)).check().text.split()[0] != printed
+    assert shell.run(substitute(read_back, values)).check().text.split()[0] != printed
 
 
 def test_openwrt_finds_its_partition_by_name(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_openwrt_finds_its_partition_by_name(tmp_path: Path) -> None:
     (tmp_path / "mtd12").write_bytes(b"image and more")
     (read_back,) = load_board("openwrt-ls1046a", BOARDS).flash["mtd"].read_back
     shell = LocalShell(replace={"/dev/mtd": f"{tmp_path}/mtd", "/proc/mtd": str(mtd)})
-    printed = shell.run(fill_in(read_back, {"sysupgrade_size": "5"})).check().text
+    printed = shell.run(substitute(read_back, {"sysupgrade_size": "5"})).check().text
     assert printed.split()[0] == sha256(b"image").hexdigest()
 
 

@@ -12,7 +12,7 @@ from console_player import LINUX, Player, UBootPlayer, linux, on_pty
 from ssh_server import make_key_file
 
 from fixtures.boot import boot_methods
-from fixtures.boot import power_cycle as mains_of
+from fixtures.boot import power_cycle as power_cycle_module
 from fixtures.boot.bringup import BringUp
 from fixtures.boot.image import Image
 from fixtures.lab.board import Board, load_board
@@ -20,7 +20,7 @@ from fixtures.lab.labfile import Command, Network, Tftp, Unit
 from fixtures.lab.labfile import Console as ConsolePlace
 from fixtures.link.console import Console
 from fixtures.outcome import LabError, ProductError, UsageError
-from fixtures.power.switch import switch_of
+from fixtures.power.switch import create_power_switch
 
 BOARD = load_board("virt", Path(__file__).parents[2] / "boards")
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIkQfYHZFv/6rYDM8ogk2l1QZr6GvEjFnfJSQvzJwvwO"
@@ -29,7 +29,7 @@ HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIkQfYHZFv/6rYDM8ogk2l1QZr6GvEjF
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """The simulated unit would answer at once."""
-    monkeypatch.setattr(mains_of, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(power_cycle_module, "KEYPRESS_TIMEOUT", 0.3)
 
 
 @dataclass
@@ -45,10 +45,10 @@ class Bench:
         """Bring the unit up; returns the facts."""
         facts: dict[str, str | float] = {}
         assert self.unit.power
-        switch = switch_of(self.unit.power, self.unit.id)
+        switch = create_power_switch(self.unit.power, self.unit.id)
         with Console(self.line.url, 115200, self.folder / "console.log") as console:
             up = BringUp(unit or self.unit, board, self.image(), switch, console, facts.__setitem__)
-            up.run(boot_methods.first(board))
+            up.boot(boot_methods.default(board))
         return facts
 
     def image(self) -> Image:
@@ -98,7 +98,7 @@ def on_the_bench(folder: Path, *, on: str = "true", kernel: Callable[[Player], N
         assert board.failure is None
 
 
-def test_from_power_on_to_a_login(tmp_path: Path) -> None:
+def test_boot_runs_from_power_on_to_a_login(tmp_path: Path) -> None:
     with on_the_bench(tmp_path) as bench:
         facts = bench.bring_up()
         assert bench.switched() == ["off", "on"]
@@ -116,7 +116,7 @@ def test_from_power_on_to_a_login(tmp_path: Path) -> None:
     assert 0 < seconds["seconds of the boot that the harness itself took"] < 1
 
 
-def test_a_kernel_that_panics_is_the_product_at_once(tmp_path: Path) -> None:
+def test_kernel_panic_is_a_product_failure_at_once(tmp_path: Path) -> None:
     def panic(line: Player) -> None:
         line.pour(LINUX[:5000].encode() + b"\r\n[    2.1] Kernel panic - not syncing: no init found\r\n")
 
@@ -126,11 +126,11 @@ def test_a_kernel_that_panics_is_the_product_at_once(tmp_path: Path) -> None:
     assert time.monotonic() - started < 10, "it waited for a login"
 
 
-def test_power_that_does_not_switch_is_the_lab(tmp_path: Path) -> None:
-    told = r"power: exit status 3 from .*, which said: no such outlet"
+def test_failing_power_command_is_a_lab_error(tmp_path: Path) -> None:
+    message = r"power: exit status 3 from .* \(output: no such outlet\)"
     with (
         on_the_bench(tmp_path, on="echo no such outlet >&2; exit 3") as bench,
-        pytest.raises(LabError, match=told),
+        pytest.raises(LabError, match=message),
     ):
         bench.bring_up()
 
@@ -138,10 +138,10 @@ def test_power_that_does_not_switch_is_the_lab(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"boot": {"tftp": ("tftpboot {dtb}",)}}, "nothing to put for {dtb}; known are {initrd}, {kernel}, {server}"),
+        ({"boot": {"tftp": ("tftpboot {dtb}",)}}, "unknown placeholder {dtb}; known are {initrd}, {kernel}, {server}"),
     ],
 )
-def test_a_board_file_that_does_not_fit_is_refused_before_power(
+def test_boot_command_with_an_unknown_placeholder_is_refused_before_power_off(
     tmp_path: Path, change: dict[str, object], expected: str
 ) -> None:
     with on_the_bench(tmp_path) as bench:
@@ -151,7 +151,7 @@ def test_a_board_file_that_does_not_fit_is_refused_before_power(
         assert bench.switched() == []
 
 
-def test_a_unit_without_tftp_is_refused_before_power(tmp_path: Path) -> None:
+def test_unit_without_tftp_is_refused_before_power_off(tmp_path: Path) -> None:
     with on_the_bench(tmp_path) as bench:
         with pytest.raises(
             UsageError, match="unit virt/bench-1: no `tftp` in the lab file, and board virt boots by TFTP"

@@ -88,7 +88,7 @@ class Mains:
 
     board: SimulatedBoard
     settle: float = 0.0
-    certain: bool = True
+    is_verified: bool = True
 
     def on(self) -> None:
         """Switch on."""
@@ -131,7 +131,7 @@ class Bench:
 @pytest.fixture
 def simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """A unit of the board virt with other memories."""
-    monkeypatch.setattr(flash_room, "FOLDER", str(tmp_path))
+    monkeypatch.setattr(flash_room, "STAGING_FOLDER", str(tmp_path))
     with on_the_bench(tmp_path) as made:
         yield made
 
@@ -158,40 +158,40 @@ def on_the_bench(folder: Path) -> Iterator[Bench]:
         yield Bench(folder, line, up, FlashState("virt/0", folder / "leases"), facts=facts)
 
 
-def test_uboot_writes_and_boots_what_was_read_back(simulated: Bench) -> None:
+def test_uboot_writes_verifies_and_boots_the_image(simulated: Bench) -> None:
     simulated.flash("spi")
     assert simulated.board.ran == ["version", "tftpboot hil-0/itb", "sf write", f"crc32 {len(CONTENT):x}", "booti spi"]
     assert simulated.mark("spi") == SHA256
-    assert simulated.told[0] == "spi: nothing is known of what it holds; it is written"
+    assert simulated.told[0] == "spi: content unknown; writing it"
     assert simulated.facts["memory"] == "spi: written, read back right"
     assert simulated.facts["SHA-256 in the memory"] == SHA256
     assert simulated.facts["bytes in the memory"] == len(CONTENT)
 
 
-def test_what_is_there_already_is_read_back_and_not_written(simulated: Bench) -> None:
+def test_image_already_in_the_memory_is_verified_and_not_written(simulated: Bench) -> None:
     simulated.flash("spi")
     simulated.flash("spi")
     assert simulated.board.ran == ["version", f"crc32 {len(CONTENT):x}", "booti spi"]
-    assert simulated.told[-2] == "spi holds the image already, as was read back"
+    assert simulated.told[-2] == "spi holds the image already (verified by reading it back)"
     assert simulated.facts["memory"] == "spi: held it already, read back right"
 
 
-def test_another_image_is_written_over_the_one_that_is_there(simulated: Bench) -> None:
+def test_different_image_in_the_memory_is_overwritten(simulated: Bench) -> None:
     simulated.flash_state.holds("spi", "0" * 64)
     simulated.flash("spi")
     assert "sf write" in simulated.board.ran and simulated.told[0].startswith("spi: holds another image: ")
     assert simulated.mark("spi") == SHA256
 
 
-def test_a_mark_that_lies_is_found_and_the_image_written(simulated: Bench) -> None:
+def test_image_is_written_if_the_memory_differs_from_its_flash_state(simulated: Bench) -> None:
     simulated.flash("spi")
     (simulated.folder / "spi").write_bytes(b"\0" + CONTENT[1:])
     simulated.flash("spi")
-    assert "spi is marked as holding the image, and reads back" in simulated.told[1]
+    assert "spi is marked as holding the image, but reads back" in simulated.told[1]
     assert "sf write" in simulated.board.ran and (simulated.folder / "spi").read_bytes() == CONTENT
 
 
-def test_a_write_that_was_cut_short_is_told_and_done_again(simulated: Bench) -> None:
+def test_interrupted_write_is_reported_and_repeated(simulated: Bench) -> None:
     simulated.flash("spi")
     simulated.flash_state.begin("spi")
     simulated.flash("spi")
@@ -199,14 +199,14 @@ def test_a_write_that_was_cut_short_is_told_and_done_again(simulated: Bench) -> 
     assert "sf write" in simulated.board.ran and simulated.mark("spi") == SHA256
 
 
-def test_one_wrong_write_is_written_again(simulated: Bench) -> None:
+def test_failed_verification_is_followed_by_a_second_write(simulated: Bench) -> None:
     simulated.board.spoiled = 1
     simulated.flash("spi")
     assert simulated.board.ran.count("sf write") == 2 and simulated.mark("spi") == SHA256
     assert simulated.facts["memory"] == "spi: written 2 times, read back right"
 
 
-def test_two_wrong_writes_are_the_lab_and_nothing_is_booted(simulated: Bench) -> None:
+def test_second_failed_verification_is_a_lab_error_without_a_boot(simulated: Bench) -> None:
     simulated.board.spoiled = 2
     wrong = f"{zlib.crc32(bytes([CONTENT[0] ^ 1]) + CONTENT[1:]):08x}"
     told = rf"^flash: unit virt/0: spi was written 2 times and reads back {wrong}; expected {CRC}, the CRC-32 of"
@@ -215,18 +215,20 @@ def test_two_wrong_writes_are_the_lab_and_nothing_is_booted(simulated: Bench) ->
     assert simulated.mark("spi") is None and simulated.board.ran[-1].startswith("crc32")
 
 
-def test_the_memory_is_unknown_before_the_first_byte_is_written(
+def test_flash_state_is_unknown_before_the_first_byte_is_written(
     simulated: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulated.flash("spi")
     monkeypatch.setattr(simulated.board, "_run", lambda *_: ("the memory does not answer", 1))
     simulated.flash_state.holds("spi", "0" * 64)
-    with pytest.raises(LabError, match=r"^U-Boot says status 1 to 'tftpboot hil-0/itb': the memory does not answer$"):
+    with pytest.raises(
+        LabError, match=r"^U-Boot: exit status 1 from 'tftpboot hil-0/itb': the memory does not answer$"
+    ):
         simulated.flash("spi")
     assert simulated.mark("spi") is None
 
 
-def test_linux_writes_and_the_board_is_switched_off_before_it_boots(simulated: Bench) -> None:
+def test_unit_is_power_cycled_after_linux_wrote_the_memory(simulated: Bench) -> None:
     simulated.flash("disk")
     assert simulated.board.starts == 2
     assert simulated.board.ran == ["version", "tftpboot hil-0/kernel", "booti ram", "version", "booti disk"]
@@ -234,7 +236,7 @@ def test_linux_writes_and_the_board_is_switched_off_before_it_boots(simulated: B
     assert simulated.facts["memory"] == "disk: written, read back right"
 
 
-def test_linux_finds_a_memory_that_is_wrong(simulated: Bench) -> None:
+def test_failed_verification_in_linux_is_a_lab_error(simulated: Bench) -> None:
     flash = simulated.up.board.flash["disk"]
     worn = flash.model_copy(update={"write": (*flash.write, f"echo >>{simulated.folder}/disk")})
     simulated.up.board = simulated.up.board.model_copy(update={"flash": {"disk": worn}})
@@ -243,10 +245,8 @@ def test_linux_finds_a_memory_that_is_wrong(simulated: Bench) -> None:
     assert simulated.mark("disk") is None and simulated.board.starts == 1
 
 
-def test_a_board_without_room_for_the_file_is_told_before_it_is_put_there(
-    simulated: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(flash_room, "SPARE", 1 << 60)
+def test_full_disk_is_a_lab_error_before_the_file_is_copied(simulated: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flash_room, "MIN_FREE_SPACE", 1 << 60)
     with pytest.raises(
         LabError, match=r"^flash: disk full on the board: .* bytes free, and the image's file 'itb' needs"
     ):
@@ -254,14 +254,14 @@ def test_a_board_without_room_for_the_file_is_told_before_it_is_put_there(
     assert not (simulated.folder / "hil-itb").exists() and simulated.mark("disk") is None
 
 
-def test_a_command_of_linux_that_fails_is_the_lab(simulated: Bench) -> None:
+def test_failing_write_command_in_linux_is_a_lab_error(simulated: Bench) -> None:
     broken = simulated.up.board.flash["disk"].model_copy(update={"write": ("echo no such memory >&2; exit 3",)})
     simulated.up.board = simulated.up.board.model_copy(update={"flash": {"disk": broken}})
     with pytest.raises(LabError, match=r"^flash: exit status 3 on the board from .*: no such memory$"):
         simulated.flash("disk")
 
 
-def test_a_write_that_ends_in_a_restart_is_read_back_by_uboot(simulated: Bench) -> None:
+def test_write_that_restarts_the_board_is_verified_by_uboot(simulated: Bench) -> None:
     def restart() -> None:
         while not (simulated.folder / "restart").exists():
             time.sleep(0.02)
@@ -276,11 +276,11 @@ def test_a_write_that_ends_in_a_restart_is_read_back_by_uboot(simulated: Bench) 
     assert simulated.mark("upgrade") == SHA256
 
 
-def test_a_read_back_that_prints_no_sum_is_the_lab(simulated: Bench) -> None:
+def test_read_back_without_a_checksum_is_a_lab_error(simulated: Bench) -> None:
     mute = simulated.up.board.flash["spi"].model_copy(update={"read_back": ("setenv x",)})
     simulated.up.board = simulated.up.board.model_copy(update={"flash": {"spi": mute}})
     with pytest.raises(
-        LabError, match=r"^flash: no sum in what 'setenv x' printed, the last line of `read_back` under"
+        LabError, match=r"^flash: no checksum in the output of 'setenv x', the last line of `read_back` under"
     ):
         simulated.flash("spi")
 
@@ -288,21 +288,22 @@ def test_a_read_back_that_prints_no_sum_is_the_lab(simulated: Bench) -> None:
 # Ways and marks
 
 
-def test_a_way_that_is_not_there_and_an_image_without_its_file_are_refused(simulated: Bench) -> None:
+def test_unknown_method_and_image_without_its_file_are_refused(simulated: Bench) -> None:
     board: Board = simulated.up.board
     with pytest.raises(
-        UsageError, match=r"^--boot sip: board virt has no such way; there are: tftp, spi, disk, upgrade;"
+        UsageError,
+        match=r"^--boot sip: board virt has no such boot or flash method; there are: tftp, spi, disk, upgrade;",
     ):
         boot_methods.check(board, "sip", None)
-    with pytest.raises(UsageError, match=r"writes the file 'itb' of the image, and the image has only initrd, kernel$"):
+    with pytest.raises(UsageError, match=r"writes the file 'itb' of the image, but the image has only initrd, kernel$"):
         boot_methods.check(board, "spi", ["kernel", "initrd"])
-    with pytest.raises(UsageError, match=r"nothing to put for \{kernel\}; known are \{itb\}, \{server\}$"):
+    with pytest.raises(UsageError, match=r"unknown placeholder \{kernel\}; known are \{itb\}, \{server\}$"):
         boot_methods.check(board, "disk", ["itb"])
     boot_methods.check(board, "spi", ["itb"])
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"spi": 1}', '{"spi": {"sha256": "x", "user": "a", "since": "b"}}'])
-def test_marks_that_cannot_be_read_say_nothing(tmp_path: Path, text: str) -> None:
+def test_unreadable_flash_state_is_unknown(tmp_path: Path, text: str) -> None:
     flash_state = FlashState("virt/0", tmp_path / "leases")
     flash_state.holds("spi", SHA256)
     (file,) = (tmp_path / "leases").iterdir()
@@ -313,7 +314,7 @@ def test_marks_that_cannot_be_read_say_nothing(tmp_path: Path, text: str) -> Non
     assert (mark := flash_state.of("spi")) and mark.sha256 is None
 
 
-def test_marks_of_other_memories_and_units_stay(tmp_path: Path) -> None:
+def test_flash_state_of_other_memories_and_units_is_kept(tmp_path: Path) -> None:
     flash_state = FlashState("virt/0", tmp_path / "leases")
     flash_state.holds("disk", SHA256)
     flash_state.begin("spi")
@@ -321,7 +322,7 @@ def test_marks_of_other_memories_and_units_stay(tmp_path: Path) -> None:
     assert FlashState("virt/1", tmp_path / "leases").of("disk") is None
 
 
-def test_a_file_of_marks_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
+def test_flash_state_file_that_is_a_symlink_is_refused(tmp_path: Path) -> None:
     flash_state = FlashState("virt/0", tmp_path / "leases")
     flash_state.holds("spi", SHA256)
     (file,) = (tmp_path / "leases").iterdir()

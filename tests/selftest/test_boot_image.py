@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.boot.image import Image, fill_in
+from fixtures.boot.image import Image, substitute
 from fixtures.outcome import LabError, UsageError
 
 
@@ -17,10 +17,10 @@ def folder_of(path: Path, **files: str) -> Path:
     return path
 
 
-def test_files_go_by_their_names_up_to_the_first_dot(tmp_path: Path) -> None:
+def test_files_are_named_up_to_their_first_dot(tmp_path: Path) -> None:
     release = folder_of(tmp_path / "release-1.2", kernel="k", initrd__cpio__gz="i", __DS_Store="rubbish")
     (release / "notes").mkdir()
-    image = Image.of_folder(release)
+    image = Image.from_folder(release)
     assert image.name == "release-1.2"
     assert image.files == {"kernel": release / "kernel", "initrd": release / "initrd.cpio.gz"}
 
@@ -28,49 +28,49 @@ def test_files_go_by_their_names_up_to_the_first_dot(tmp_path: Path) -> None:
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     release = folder_of(tmp_path / "release", kernel__img="a", kernel__bin="b")
     with pytest.raises(UsageError, match=r"kernel\.bin and kernel\.img are both 'kernel'; keep one"):
-        Image.of_folder(release)
+        Image.from_folder(release)
 
 
-def test_no_folder_and_an_empty_one_are_refused(tmp_path: Path) -> None:
+def test_missing_and_empty_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=rf"--image {tmp_path}/none: no such folder"):
-        Image.of_folder(tmp_path / "none")
+        Image.from_folder(tmp_path / "none")
     with pytest.raises(UsageError, match="no file in it"):
-        Image.of_folder(folder_of(tmp_path / "empty", __hidden=""))
+        Image.from_folder(folder_of(tmp_path / "empty", __hidden=""))
 
 
-def test_publishing_copies_over_what_was_there_before(tmp_path: Path) -> None:
+def test_copy_to_tftp_overwrites_an_older_image(tmp_path: Path) -> None:
     tftp = tmp_path / "tftp"
     tftp.mkdir()
-    Image.of_folder(folder_of(tmp_path / "old", kernel="a longer old kernel")).publish(tftp, "lab-1")
-    names = Image.of_folder(folder_of(tmp_path / "new", kernel="new", dtb="d")).publish(tftp, "lab-1")
+    Image.from_folder(folder_of(tmp_path / "old", kernel="a longer old kernel")).copy_to_tftp(tftp, "lab-1")
+    names = Image.from_folder(folder_of(tmp_path / "new", kernel="new", dtb="d")).copy_to_tftp(tftp, "lab-1")
     assert names == {"kernel": "hil-lab-1/kernel", "dtb": "hil-lab-1/dtb"}
     assert {name: (tftp / path).read_text() for name, path in names.items()} == {"kernel": "new", "dtb": "d"}
 
 
 def test_units_do_not_overwrite_each_other(tmp_path: Path) -> None:
-    image = Image.of_folder(folder_of(tmp_path / "image", kernel="k"))
+    image = Image.from_folder(folder_of(tmp_path / "image", kernel="k"))
     (tmp_path / "tftp").mkdir()
-    assert image.publish(tmp_path / "tftp", "1") != image.publish(tmp_path / "tftp", "2")
+    assert image.copy_to_tftp(tmp_path / "tftp", "1") != image.copy_to_tftp(tmp_path / "tftp", "2")
 
 
-def test_a_tftp_folder_that_cannot_be_written_is_the_lab(tmp_path: Path) -> None:
-    image = Image.of_folder(folder_of(tmp_path / "image", kernel="k"))
-    with pytest.raises(LabError, match=r"the image cannot be put into the TFTP folder .*No such file"):
-        image.publish(tmp_path / "none", "1")
+def test_unwritable_tftp_folder_is_a_lab_error(tmp_path: Path) -> None:
+    image = Image.from_folder(folder_of(tmp_path / "image", kernel="k"))
+    with pytest.raises(LabError, match=r"the image cannot be copied into the TFTP folder .*No such file"):
+        image.copy_to_tftp(tmp_path / "none", "1")
     (tmp_path / "file").write_text("")
-    with pytest.raises(LabError, match=r"the image cannot be put into the TFTP folder .*Not a directory"):
-        image.publish(tmp_path / "file", "1")
+    with pytest.raises(LabError, match=r"the image cannot be copied into the TFTP folder .*Not a directory"):
+        image.copy_to_tftp(tmp_path / "file", "1")
 
 
-def test_names_are_filled_in_and_the_bootloaders_own_are_left() -> None:
+def test_placeholders_are_replaced_and_bootloader_variables_kept() -> None:
     values = {"server": "10.0.2.2", "kernel": "hil-0/kernel"}
-    assert fill_in("tftpboot ${kernel_addr_r} {server}:{kernel}", values) == (
+    assert substitute("tftpboot ${kernel_addr_r} {server}:{kernel}", values) == (
         "tftpboot ${kernel_addr_r} 10.0.2.2:hil-0/kernel"
     )
-    assert fill_in("booti ${kernel_addr_r} ${kernel}", values) == "booti ${kernel_addr_r} ${kernel}"
+    assert substitute("booti ${kernel_addr_r} ${kernel}", values) == "booti ${kernel_addr_r} ${kernel}"
 
 
-def test_a_name_that_is_not_known_is_refused_with_those_that_are() -> None:
-    expected = "boot command 'tftpboot {dtb}': nothing to put for {dtb}; known are {kernel}, {server}"
+def test_unknown_placeholder_is_refused_and_known_ones_are_listed() -> None:
+    expected = "boot command 'tftpboot {dtb}': unknown placeholder {dtb}; known are {kernel}, {server}"
     with pytest.raises(UsageError, match=re.escape(expected)):
-        fill_in("tftpboot {dtb}", {"server": "x", "kernel": "y"})
+        substitute("tftpboot {dtb}", {"server": "x", "kernel": "y"})

@@ -11,13 +11,13 @@ from fixtures.boot import power_cycle
 from fixtures.lab.labfile import Command
 from fixtures.link.console import Console
 from fixtures.outcome import LabError
-from fixtures.power.switch import CommandPower, Switch, switch_of
+from fixtures.power.switch import CommandPower, PowerSwitch, create_power_switch
 
 
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """The simulated unit answers at once."""
-    monkeypatch.setattr(power_cycle, "ANSWER_SECONDS", 0.4)
+    monkeypatch.setattr(power_cycle, "KEYPRESS_TIMEOUT", 0.4)
 
 
 @pytest.fixture
@@ -34,68 +34,72 @@ def console(line: Path, tmp_path: Path) -> Iterator[Console]:
         yield console
 
 
-def switch(line: Path, *, on: str = "echo on >{line}", off: str = "echo off >{line}", settle: float = 0.2) -> Switch:
+def switch(
+    line: Path, *, on: str = "echo on >{line}", off: str = "echo off >{line}", settle: float = 0.2
+) -> PowerSwitch:
     commands = Command(on=on.format(line=line), off=off.format(line=line), settle=settle)
-    return switch_of(commands, "ls1046a/bench-1")
+    return create_power_switch(commands, "ls1046a/bench-1")
 
 
-def test_a_switch_that_switches_is_believed(line: Path, console: Console) -> None:
+def test_working_switch_powers_off_and_on(line: Path, console: Console) -> None:
     started = time.monotonic()
-    power_cycle.off(switch(line), console, "bench-1")
-    assert time.monotonic() - started >= 0.2 + power_cycle.ANSWER_SECONDS
-    power_cycle.on(switch(line), console, "bench-1", 5)
+    power_cycle.power_off(switch(line), console, "bench-1")
+    assert time.monotonic() - started >= 0.2 + power_cycle.KEYPRESS_TIMEOUT
+    power_cycle.power_on(switch(line), console, "bench-1", 5)
     console.expect("Hit any key", 5, "the boot goes on from where `on` looked")
 
 
-def test_off_may_be_switched_twice(line: Path, console: Console) -> None:
-    power_cycle.off(switch(line), console, "bench-1")
-    power_cycle.off(switch(line), console, "bench-1")
+def test_power_off_of_a_unit_that_is_off_succeeds(line: Path, console: Console) -> None:
+    power_cycle.power_off(switch(line), console, "bench-1")
+    power_cycle.power_off(switch(line), console, "bench-1")
 
 
-def test_what_the_unit_printed_before_is_not_its_answer(line: Path, console: Console) -> None:
+def test_output_from_before_power_off_is_ignored(line: Path, console: Console) -> None:
     console.type_keys("x")
     console.expect("INTERRUPT", 5, "an answer")
-    power_cycle.off(switch(line), console, "bench-1")
+    power_cycle.power_off(switch(line), console, "bench-1")
 
 
-def test_a_unit_that_stays_on_is_noticed_when_it_is_switched_off(line: Path, console: Console) -> None:
+def test_power_off_fails_if_the_unit_still_answers(line: Path, console: Console) -> None:
     with pytest.raises(LabError) as caught:
-        power_cycle.off(switch(line, off="true"), console, "ls1046a/bench-1")
-    told = str(caught.value)
-    assert told.startswith(
-        "power: the switch does not switch: unit ls1046a/bench-1 was switched off 0.2 s ago and still answers on its"
-        " console: '"
+        power_cycle.power_off(switch(line, off="true"), console, "ls1046a/bench-1")
+    message = str(caught.value)
+    assert message.startswith(
+        "power-off failed: unit ls1046a/bench-1 still answers on its console 0.2 s after power-off (output: '"
     )
-    assert "INTERRUPT" in told or "<" in told
-    assert "set `settle` in the lab file" in told
+    assert "INTERRUPT" in message or "<" in message
+    assert "Check that `power` and `console` of this unit in the lab file belong together." in message
+    assert message.endswith("raise `settle` under `power`.")
 
 
-def test_a_unit_that_stays_off_is_noticed_when_it_is_switched_on(line: Path, console: Console) -> None:
-    power_cycle.off(switch(line), console, "bench-1")
+def test_power_on_fails_if_the_unit_stays_silent(line: Path, console: Console) -> None:
+    power_cycle.power_off(switch(line), console, "bench-1")
     with pytest.raises(LabError) as caught:
-        power_cycle.on(switch(line, on="true"), console, "bench-1", 0.3)
+        power_cycle.power_on(switch(line, on="true"), console, "bench-1", 0.3)
     assert str(caught.value).startswith(
-        f"power: unit bench-1 was switched on and printed nothing within 0.3 s on console {console.url}: does its"
+        f"power-on failed: unit bench-1 printed nothing within 0.3 s on console {console.url}. Check that `power`"
     )
 
 
-def test_a_hung_unit_that_stays_on_is_noticed_when_it_is_switched_on(line: Path, tmp_path: Path) -> None:
+def test_power_on_fails_if_a_hung_unit_was_never_off(line: Path, tmp_path: Path) -> None:
     with powered.unit(line, silent=True) as url, Console(url, 115200, tmp_path / "console.log") as console:
-        power_cycle.off(switch(line, off="true"), console, "bench-1")
-        with pytest.raises(LabError, match="was switched on and printed nothing within"):
-            power_cycle.on(switch(line), console, "bench-1", 0.3)
+        power_cycle.power_off(switch(line, off="true"), console, "bench-1")
+        with pytest.raises(LabError, match="power-on failed: unit bench-1 printed nothing within"):
+            power_cycle.power_on(switch(line), console, "bench-1", 0.3)
 
 
-def test_a_switch_that_knows_for_itself_asks_nobody(line: Path, console: Console) -> None:
+def test_verified_switch_is_not_checked_on_the_console(line: Path, console: Console) -> None:
     """As QEMU does. A key would stay in a stopped machine's receiver, and stop its boot."""
-    certain = switch(line, off="true")
-    certain.certain = True
+    is_verified = switch(line, off="true")
+    is_verified.is_verified = True
     started = time.monotonic()
-    power_cycle.off(certain, console, "bench-1")
+    power_cycle.power_off(is_verified, console, "bench-1")
     assert time.monotonic() - started < 1.0
 
 
-@pytest.mark.parametrize(("command", "told"), [("exit 3", "exit status 3"), ("echo no >&2; false", "which said: no")])
-def test_a_command_that_fails_is_told_and_nothing_is_asked(command: str, told: str) -> None:
-    with pytest.raises(LabError, match=told):
+@pytest.mark.parametrize(
+    ("command", "message"), [("exit 3", "exit status 3"), ("echo no >&2; false", r"\(output: no\)")]
+)
+def test_failing_command_is_a_lab_error_with_its_output(command: str, message: str) -> None:
+    with pytest.raises(LabError, match=message):
         CommandPower(Command(on=command, off="true")).on()

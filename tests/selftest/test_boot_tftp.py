@@ -28,10 +28,10 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 512, 1024, 1468, 1 << 20])
-def test_a_client_gets_a_file_whole(tmp_path: Path, size: int) -> None:
+def test_client_receives_the_whole_file(tmp_path: Path, size: int) -> None:
     unit = unit_at("127.0.0.1", free_udp_port())
     content = bytes(number % 251 for number in range(size))
-    with tftp.served(unit) as at:
+    with tftp.provide_folder(unit) as at:
         assert at.tftp and at.tftp.folder and unit.tftp
         (at.tftp.folder / "hil-0").mkdir()
         (at.tftp.folder / "hil-0/kernel").write_bytes(content)
@@ -41,10 +41,10 @@ def test_a_client_gets_a_file_whole(tmp_path: Path, size: int) -> None:
     assert not at.tftp.folder.exists()
 
 
-def test_it_takes_nothing_and_hands_out_nothing_from_elsewhere(tmp_path: Path) -> None:
+def test_uploads_and_files_outside_the_folder_are_refused(tmp_path: Path) -> None:
     unit = unit_at("127.0.0.1", free_udp_port())
     (tmp_path / "mine").write_text("mine")
-    with tftp.served(unit) as at:
+    with tftp.provide_folder(unit) as at:
         assert at.tftp and at.tftp.folder and unit.tftp
         (at.tftp.folder.parent / "hil-secret").write_text("secret")
         client = TftpClient("127.0.0.1", unit.tftp.port)
@@ -59,27 +59,27 @@ def test_it_takes_nothing_and_hands_out_nothing_from_elsewhere(tmp_path: Path) -
         assert list(at.tftp.folder.iterdir()) == []
 
 
-def test_the_port_is_free_again_afterwards_and_a_taken_one_is_told() -> None:
+def test_port_is_freed_and_a_port_in_use_is_a_lab_error() -> None:
     unit = unit_at("127.0.0.1", free_udp_port())
     for _ in range(2):
-        with tftp.served(unit):
-            told = r"^TFTP: no server can listen at 127\.0\.0\.1 port \d+: .*Address already in use; is this"
-            with pytest.raises(LabError, match=told), tftp.served(unit):
+        with tftp.provide_folder(unit):
+            message = r"^TFTP: the server cannot listen at 127\.0\.0\.1 port \d+: .*Address already in use\. Check"
+            with pytest.raises(LabError, match=message), tftp.provide_folder(unit):
                 pass
 
 
-def test_an_address_of_another_host_is_told() -> None:
+def test_address_of_another_host_is_a_lab_error() -> None:
     with (
-        pytest.raises(LabError, match=r"no server can listen at 192\.0\.2\.1 port .*annot assign"),
-        tftp.served(unit_at("192.0.2.1", free_udp_port())),
+        pytest.raises(LabError, match=r"the server cannot listen at 192\.0\.2\.1 port .*annot assign"),
+        tftp.provide_folder(unit_at("192.0.2.1", free_udp_port())),
     ):
         pass
 
 
-def test_a_lab_with_a_server_keeps_it(tmp_path: Path) -> None:
+def test_folder_of_the_lab_file_is_used(tmp_path: Path) -> None:
     place = Tftp(server="127.0.0.1", folder=tmp_path)
     unit = unit_at("127.0.0.1", 69).model_copy(update={"tftp": place})
-    with tftp.served(unit) as at:
+    with tftp.provide_folder(unit) as at:
         assert at is unit
 
 
@@ -118,7 +118,7 @@ MALFORMED = {
 def kernel() -> Iterator[tuple[int, bytes]]:
     """A server that has a file `hil-0/kernel` of 20,000 bytes; gives its port and the content."""
     unit, content = unit_at("127.0.0.1", free_udp_port()), bytes(number % 251 for number in range(20000))
-    with tftp.served(unit) as at:
+    with tftp.provide_folder(unit) as at:
         assert at.tftp and at.tftp.folder and unit.tftp
         (at.tftp.folder / "hil-0").mkdir()
         (at.tftp.folder / "hil-0/kernel").write_bytes(content)
@@ -133,7 +133,7 @@ def fetch(port: int, into: Path, during: Callable[[], None] = lambda: None) -> b
 
 
 @pytest.mark.parametrize("packet", MALFORMED.values(), ids=MALFORMED)
-def test_malformed_packet_is_dropped_and_the_server_goes_on(
+def test_malformed_packet_is_dropped_and_the_server_continues(
     kernel: tuple[int, bytes], tmp_path: Path, packet: bytes
 ) -> None:
     port, content = kernel
@@ -142,7 +142,7 @@ def test_malformed_packet_is_dropped_and_the_server_goes_on(
         assert fetch(port, tmp_path / "got") == content
 
 
-def test_server_goes_on_after_ten_thousand_mutated_packets(kernel: tuple[int, bytes], tmp_path: Path) -> None:
+def test_server_continues_after_ten_thousand_mutated_packets(kernel: tuple[int, bytes], tmp_path: Path) -> None:
     port, content = kernel
     random = Random(4)
     seeds = [*MALFORMED.values(), request("hil-0/kernel", "blksize", "1468", "tsize", "0")]
@@ -175,7 +175,7 @@ def test_malformed_packet_within_a_transfer_does_not_end_it(
     assert (tmp_path / "got").read_bytes() == content
 
 
-def test_packet_of_another_sender_does_not_end_a_transfer(kernel: tuple[int, bytes], tmp_path: Path) -> None:
+def test_packet_from_another_sender_does_not_end_a_transfer(kernel: tuple[int, bytes], tmp_path: Path) -> None:
     port, content = kernel
     client = TftpClient("127.0.0.1", port)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
@@ -189,7 +189,7 @@ def test_packet_of_another_sender_does_not_end_a_transfer(kernel: tuple[int, byt
     assert (tmp_path / "got").read_bytes() == content
 
 
-def test_requests_of_clients_that_are_gone_leave_room_for_others(kernel: tuple[int, bytes], tmp_path: Path) -> None:
+def test_transfers_of_vanished_clients_are_freed(kernel: tuple[int, bytes], tmp_path: Path) -> None:
     port, content = kernel
     for _ in range(3 * tftp_server.MAX_TRANSFERS):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
@@ -219,7 +219,7 @@ def receive(client: socket.socket) -> tuple[bytes, tuple[str, int]]:
     return packet[:4], sender
 
 
-def test_block_that_is_lost_is_sent_again(kernel: tuple[int, bytes]) -> None:
+def test_lost_block_is_sent_again(kernel: tuple[int, bytes]) -> None:
     with raw_client(kernel[0]) as client:
         first, server = receive(client)
         assert first == b"\0\3\0\1"
@@ -244,7 +244,7 @@ def test_repeated_acknowledgement_and_strangers_do_not_end_a_transfer(kernel: tu
         assert head == b"\0\3\0\3"
 
 
-def test_client_that_was_reset_begins_anew_from_the_same_port(kernel: tuple[int, bytes]) -> None:
+def test_client_can_restart_its_transfer_from_the_same_port(kernel: tuple[int, bytes]) -> None:
     with raw_client(kernel[0]) as client:
         _, server = receive(client)
         client.sendto(b"\0\4\0\1", server)
@@ -254,7 +254,7 @@ def test_client_that_was_reset_begins_anew_from_the_same_port(kernel: tuple[int,
         assert head == b"\0\3\0\1" and another != server
 
 
-def test_request_that_comes_twice_begins_one_transfer(kernel: tuple[int, bytes]) -> None:
+def test_repeated_request_starts_one_transfer(kernel: tuple[int, bytes]) -> None:
     with raw_client(kernel[0]) as client:
         client.sendto(request("hil-0/kernel"), ("127.0.0.1", kernel[0]))
         _, server = receive(client)
@@ -266,7 +266,7 @@ def test_request_that_comes_twice_begins_one_transfer(kernel: tuple[int, bytes])
     [(request("hil-0"), 1), (request("hil-0/none"), 1), (request("hil-0/kernel", "blksize", "x"), 4)],
     ids=["folder", "no such file", "block size that is no number"],
 )
-def test_client_is_told_that_its_request_is_refused(kernel: tuple[int, bytes], packet: bytes, code: int) -> None:
+def test_refused_request_gets_an_error_packet(kernel: tuple[int, bytes], packet: bytes, code: int) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(2)
         client.sendto(packet, ("127.0.0.1", kernel[0]))

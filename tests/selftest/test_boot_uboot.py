@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from console_player import LINUX, Player, UBootPlayer, linux, on_pty
 
-from fixtures.boot import linux as linux_boot
+from fixtures.boot import login
 from fixtures.boot import uboot as uboot_room
+from fixtures.boot.kernel_faults import BOOTLOADER_BANNER, FAULTS, watch_for_kernel_faults
 from fixtures.boot.uboot import UBoot
 from fixtures.link import console as console_module
 from fixtures.link.console import Console, ConsoleTimeout
@@ -41,10 +42,10 @@ def playing(
         assert board.failure is None
 
 
-def test_the_countdown_is_stopped_and_commands_run(tmp_path: Path) -> None:
+def test_autoboot_is_interrupted_and_commands_run(tmp_path: Path) -> None:
     listing = "Filename 'kernel'.\r\nLoading: *#####\r\n\t 26.5 MiB/s\r\ndone\r\n"
     with playing(tmp_path, commands={"tftpboot": (listing, 0)}) as (_, uboot, board):
-        uboot.interrupt(COUNTDOWN, " ", 5)
+        uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
         assert uboot.run("version").strip().splitlines()[0] == "U-Boot 2023.01+dfsg-2"
         assert (
             uboot.run("tftpboot ${kernel_addr_r} hil-0/kernel").replace("\r", "").strip()
@@ -58,55 +59,55 @@ def test_the_countdown_is_stopped_and_commands_run(tmp_path: Path) -> None:
         ]
 
 
-def test_a_command_that_fails_is_the_lab_with_what_it_said(tmp_path: Path) -> None:
+def test_failing_command_is_a_lab_error_with_its_output(tmp_path: Path) -> None:
     error = "TFTP error: 'File not found' (1)\r\nNot retrying...\r\n"
     with playing(tmp_path, commands={"tftpboot": (error, 1), "run": ("", -22)}) as (_, uboot, _board):
-        uboot.interrupt(COUNTDOWN, " ", 5)
+        uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
         with pytest.raises(
-            LabError, match=r"^U-Boot says status 1 to 'tftpboot x': TFTP error: 'File not found' \(1\)"
+            LabError, match=r"^U-Boot: exit status 1 from 'tftpboot x': TFTP error: 'File not found' \(1\)"
         ):
             uboot.run("tftpboot x")
-        with pytest.raises(LabError, match=r"^U-Boot says status -22 to 'run x': $"):
+        with pytest.raises(LabError, match=r"^U-Boot: exit status -22 from 'run x': \(no output\)$"):
             uboot.run("run x")
         assert "U-Boot" in uboot.run("version")
 
 
-def test_output_that_looks_like_a_prompt_or_a_status_ends_nothing(tmp_path: Path) -> None:
+def test_prompt_or_status_within_the_output_does_not_end_a_command(tmp_path: Path) -> None:
     printed = "a => b\r\nstatus=7 is not the end\r\nstatus=$?\r\n=> \r\n"
     with playing(tmp_path, commands={"printenv": (printed, 0)}) as (_, uboot, _board):
-        uboot.interrupt(COUNTDOWN, " ", 5)
+        uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
         assert uboot.run("printenv").replace("\r", "").lstrip("\n") == printed.replace("\r", "")
 
 
-def test_much_output_does_not_take_long(tmp_path: Path) -> None:
+def test_long_output_is_read_quickly(tmp_path: Path) -> None:
     printed = "".join(f"variable{number}=value\r\n" for number in range(3000))
     with playing(tmp_path, commands={"printenv": (printed, 0)}) as (_, uboot, _board):
-        uboot.interrupt(COUNTDOWN, " ", 5)
+        uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
         started = time.monotonic()
         assert len(uboot.run("printenv")) >= len(printed)
         assert time.monotonic() - started < 5
 
 
-def test_a_board_that_says_nothing_is_the_lab(tmp_path: Path) -> None:
+def test_silent_board_is_a_lab_error(tmp_path: Path) -> None:
     with (
         on_pty() as line,
         Console(line.url, 115200, tmp_path / "console.log") as console,
         pytest.raises(LabError, match=rf"(?s)U-Boot's '{COUNTDOWN}' did not come within 0\.2 s.*nothing was received"),
     ):
-        UBoot(console, PROMPT).interrupt(COUNTDOWN, " ", 0.2)
+        UBoot(console, PROMPT).interrupt_autoboot(COUNTDOWN, " ", 0.2)
 
 
-def test_a_countdown_that_is_over_before_the_key_is_the_lab(tmp_path: Path) -> None:
+def test_missed_autoboot_countdown_is_a_lab_error(tmp_path: Path) -> None:
     told = r"(?s)U-Boot's prompt '=> ' did not come within 0\.3 s.*Booting from flash"
     with (
         playing(tmp_path, countdown=0.0, autoboot="Booting from flash...\r\n") as (_, uboot, _board),
         pytest.raises(LabError, match=told),
     ):
-        uboot.interrupt(COUNTDOWN, " ", 0.3)
+        uboot.interrupt_autoboot(COUNTDOWN, " ", 0.3)
 
 
-def test_a_command_that_does_not_end_is_the_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uboot_room, "COMMAND_SECONDS", 0.3)
+def test_command_timeout_is_a_lab_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uboot_room, "COMMAND_TIMEOUT", 0.3)
     with on_pty() as line, Console(line.url, 115200, tmp_path / "console.log") as console:
 
         def retry() -> None:
@@ -120,10 +121,8 @@ def test_a_command_that_does_not_end_is_the_lab(tmp_path: Path, monkeypatch: pyt
         board.join(5)
 
 
-def test_a_line_that_drops_in_the_middle_of_a_command_is_the_lab(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(console_module, "RECONNECT_SECONDS", 0.5)
+def test_console_lost_during_a_command_is_a_lab_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console_module, "RECONNECT_TIMEOUT", 0.5)
     with on_pty() as line, Console(line.url, 115200, tmp_path / "console.log") as console:
 
         def drop() -> None:
@@ -141,27 +140,27 @@ def test_a_line_that_drops_in_the_middle_of_a_command_is_the_lab(
 # Linux
 
 
-def test_from_booti_to_a_shell(tmp_path: Path) -> None:
+def test_booti_leads_to_a_shell(tmp_path: Path) -> None:
     with playing(tmp_path, kernel=linux) as (console, uboot, board):
-        uboot.interrupt(COUNTDOWN, " ", 5)
-        linux_boot.watch(console)
-        uboot.leave("booti ${kernel_addr_r} - ${fdtcontroladdr}")
-        linux_boot.await_kernel(console, 5, "=> ")
-        linux_boot.log_in(console, "login: ", "root", "# ", 5)
+        uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
+        watch_for_kernel_faults(console)
+        uboot.start_kernel("booti ${kernel_addr_r} - ${fdtcontroladdr}")
+        login.wait_for_kernel(console, 5, "=> ")
+        login.log_in(console, "login: ", "root", "# ", 5)
         assert board.ran == ["booti ${kernel_addr_r} - ${fdtcontroladdr}"]
         assert console.kernel_fault is None
 
 
-def test_an_image_that_booti_refuses_is_the_lab(tmp_path: Path) -> None:
+def test_image_refused_by_booti_is_a_lab_error(tmp_path: Path) -> None:
     refusal = {"booti": ("Bad Linux ARM64 Image magic!\r\n", 1)}
     with playing(tmp_path, commands=refusal) as (console, uboot, _):
-        uboot.interrupt(COUNTDOWN, " ", 5)
-        linux_boot.watch(console)
-        uboot.leave("booti ${kernel_addr_r}")
+        uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
+        watch_for_kernel_faults(console)
+        uboot.start_kernel("booti ${kernel_addr_r}")
         with pytest.raises(
-            LabError, match=r"^the kernel's first line did not come: .* had said: .*Bad Linux ARM64 Image magic!$"
+            LabError, match=r"^the kernel's first line did not come: .* \(output: .*Bad Linux ARM64 Image magic!\)$"
         ):
-            linux_boot.await_kernel(console, 60, "=> ")
+            login.wait_for_kernel(console, 60, "=> ")
 
 
 def says(*parts: str) -> Callable[[Player], None]:
@@ -175,22 +174,20 @@ HANGS = says(LINUX[: LINUX.index("Run /")] if "Run /" in LINUX else LINUX[: len(
 def logging_in(folder: Path, kernel: Callable[[Player], None], timeout: float) -> Console:
     """Boot and log in; returns the console, closed."""
     with playing(folder, kernel=kernel) as (console, uboot, _):
-        uboot.interrupt(COUNTDOWN, " ", 5)
-        linux_boot.watch(console)
-        uboot.leave("booti x")
-        linux_boot.await_kernel(console, 5, "=> ")
-        linux_boot.log_in(console, "login: ", "root", "# ", timeout)
+        uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
+        watch_for_kernel_faults(console)
+        uboot.start_kernel("booti x")
+        login.wait_for_kernel(console, 5, "=> ")
+        login.log_in(console, "login: ", "root", "# ", timeout)
     return console
 
 
-def test_a_kernel_that_hangs_is_the_product(tmp_path: Path) -> None:
-    with pytest.raises(
-        ProductError, match=r"^the kernel was started and no shell came: the login prompt 'login: ' did"
-    ):
+def test_hung_kernel_is_a_product_failure(tmp_path: Path) -> None:
+    with pytest.raises(ProductError, match=r"^the kernel started, but no shell came: the login prompt 'login: ' did"):
         logging_in(tmp_path, HANGS, 0.3)
 
 
-def test_a_login_without_a_shell_behind_it_is_the_product(tmp_path: Path) -> None:
+def test_login_without_shell_is_a_product_failure(tmp_path: Path) -> None:
     def linux_without_shell(line: Player) -> None:
         line.pour(LINUX.encode())
         line.hear("\r")
@@ -215,7 +212,7 @@ FAULTY = {
 
 
 @pytest.mark.parametrize("name", FAULTY)
-def test_a_fault_ends_the_boot_at_once_and_is_the_product(tmp_path: Path, name: str) -> None:
+def test_kernel_fault_during_boot_is_a_product_failure_at_once(tmp_path: Path, name: str) -> None:
     kernel = says(LINUX[: len(LINUX) // 2], "\r\n", FAULTY[name], "\r\n", "=> ")
     started = time.monotonic()
     with pytest.raises(ProductError) as caught:
@@ -224,23 +221,23 @@ def test_a_fault_ends_the_boot_at_once_and_is_the_product(tmp_path: Path, name: 
     assert time.monotonic() - started < 10
 
 
-def test_a_fault_after_the_login_is_seen(tmp_path: Path) -> None:
+def test_unexpected_reset_after_the_login_is_detected(tmp_path: Path) -> None:
     def later(line: Player) -> None:
         linux(line)
         line.say("\r\n" + FAULTY["unexpected reset"] + "\r\n")
 
     with playing(tmp_path, kernel=later) as (console, uboot, _):
-        uboot.interrupt(COUNTDOWN, " ", 5)
-        linux_boot.watch(console)
-        uboot.leave("booti x")
-        linux_boot.await_kernel(console, 5, "=> ")
-        linux_boot.log_in(console, "login: ", "root", "# ", 5)
+        uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
+        watch_for_kernel_faults(console)
+        uboot.start_kernel("booti x")
+        login.wait_for_kernel(console, 5, "=> ")
+        login.log_in(console, "login: ", "root", "# ", 5)
         with pytest.raises(ProductError, match="unexpected reset"):
             console.expect("never", 10, "what never comes")
 
 
-def test_a_healthy_boot_has_no_line_that_counts_as_a_fault() -> None:
-    patterns = {**linux_boot.FAULTS, "unexpected reset": linux_boot.UNEXPECTED_RESET}
+def test_healthy_boot_matches_no_kernel_fault_pattern() -> None:
+    patterns = {**FAULTS, "unexpected reset": BOOTLOADER_BANNER}
     assert set(FAULTY) == set(patterns)
     hits = [(name, line) for line in LINUX.splitlines() for name, pattern in patterns.items() if pattern.search(line)]
     assert hits == []

@@ -59,7 +59,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
-def test_two_processes_at_once_build_once_and_get_the_same(tmp_path: Path) -> None:
+def test_concurrent_processes_build_once_and_share_the_result(tmp_path: Path) -> None:
     with builder(tmp_path, 0.5) as one, builder(tmp_path, 0.5) as other:
         said = [process.communicate(timeout=20)[0].strip() for process in (one, other)]
     assert said == [str(tmp_path / "cache/thing-key")] * 2
@@ -69,7 +69,7 @@ def test_two_processes_at_once_build_once_and_get_the_same(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_killed_builder_leaves_nothing_that_looks_built(tmp_path: Path, how: signal.Signals) -> None:
+def test_killed_build_leaves_no_result(tmp_path: Path, how: signal.Signals) -> None:
     with builder(tmp_path, 60) as killed:
         assert begun(tmp_path, 1)
         os.kill(killed.pid, how)
@@ -81,7 +81,7 @@ def test_a_killed_builder_leaves_nothing_that_looks_built(tmp_path: Path, how: s
     assert names(tmp_path / "cache/thing-key") == ["first", "second"]
 
 
-def test_who_waits_for_a_builder_that_is_killed_builds_itself(tmp_path: Path) -> None:
+def test_waiting_process_builds_after_the_builder_was_killed(tmp_path: Path) -> None:
     with builder(tmp_path, 60) as killed, builder(tmp_path, 0) as waiting:
         assert begun(tmp_path, 1)
         time.sleep(0.3)
@@ -92,7 +92,7 @@ def test_who_waits_for_a_builder_that_is_killed_builds_itself(tmp_path: Path) ->
     assert names(tmp_path / "cache") == ["thing-key"]
 
 
-def test_a_build_that_fails_leaves_nothing_and_may_be_tried_again(tmp_path: Path) -> None:
+def test_failed_build_leaves_nothing_and_can_be_repeated(tmp_path: Path) -> None:
     def fail(folder: Path) -> None:
         (folder / "half").write_text("")
         raise ValueError("no")
@@ -103,7 +103,7 @@ def test_a_build_that_fails_leaves_nothing_and_may_be_tried_again(tmp_path: Path
     assert names(built("thing", "key", lambda folder: (folder / "whole").touch(), under=tmp_path)) == ["whole"]
 
 
-def test_what_is_built_is_not_built_again(tmp_path: Path) -> None:
+def test_cached_build_is_not_repeated(tmp_path: Path) -> None:
     calls: list[Path] = []
     first = built("thing", "key", calls.append, under=tmp_path)
     assert built("thing", "key", calls.append, under=tmp_path) == first
@@ -112,7 +112,7 @@ def test_what_is_built_is_not_built_again(tmp_path: Path) -> None:
     assert len(calls) == 2
 
 
-def test_what_others_are_building_is_left_alone(tmp_path: Path) -> None:
+def test_unfinished_builds_of_others_are_kept(tmp_path: Path) -> None:
     others = [".thing-fault-key.x1y2", ".thing-key2.x1y2", ".other-key.x1y2"]
     for name in others:
         (tmp_path / name).mkdir()
@@ -123,7 +123,7 @@ def test_what_others_are_building_is_left_alone(tmp_path: Path) -> None:
 # Keys
 
 
-def test_a_key_is_the_content_of_its_parts(tmp_path: Path) -> None:
+def test_key_depends_on_the_content_of_the_parts(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("text")
     (tmp_path / "b").write_text("text")
     key = key_of(["text"])
@@ -135,11 +135,11 @@ def test_a_key_is_the_content_of_its_parts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("one", "other"), [(["ab", "c"], ["a", "bc"]), (["a"], ["a", ""]), ([], [""]), (["a", "b"], ["b", "a"])]
 )
-def test_other_parts_have_another_key(one: list[str], other: list[str]) -> None:
+def test_different_parts_have_different_keys(one: list[str], other: list[str]) -> None:
     assert key_of(one) != key_of(other)
 
 
-def test_a_folder_counts_by_names_and_contents_of_all_its_files(tmp_path: Path) -> None:
+def test_key_of_a_folder_depends_on_names_and_contents_of_its_files(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     (tree / "deep").mkdir(parents=True)
     (tree / "deep/file").write_text("x")
@@ -156,7 +156,7 @@ def test_a_folder_counts_by_names_and_contents_of_all_its_files(tmp_path: Path) 
     assert key_of([tree]) == keys[-1], "what Python keeps for itself counts"
 
 
-def test_when_a_file_was_written_does_not_count(tmp_path: Path) -> None:
+def test_modification_time_does_not_change_the_key(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x")
     before = key_of([tmp_path / "a"])
     os.utime(tmp_path / "a", (0, 0))
@@ -173,7 +173,7 @@ def test_home_follows_the_environment(tmp_path: Path, monkeypatch: pytest.Monkey
     assert home() == tmp_path / ".cache/offload-hil"
 
 
-def test_what_nobody_asks_for_makes_room_for_another_of_its_name(tmp_path: Path) -> None:
+def test_unused_build_is_removed_for_a_new_one_of_the_same_name(tmp_path: Path) -> None:
     old, asked, new, other = "0" * 16, "a" * 16, "b" * 16, "c" * 16
     for name, key in (("thing", old), ("thing", asked), ("thing-else", old)):
         folder = built(name, key, lambda _folder: None, under=tmp_path)
@@ -185,7 +185,7 @@ def test_what_nobody_asks_for_makes_room_for_another_of_its_name(tmp_path: Path)
     assert names(tmp_path) == [f"thing-{asked}", f"thing-{new}", f"thing-else-{other}"]
 
 
-def test_build_that_looks_old_is_kept(tmp_path: Path) -> None:
+def test_new_build_with_an_old_timestamp_is_kept(tmp_path: Path) -> None:
     """An archive that is unpacked sets the time of the folder to that of its making."""
     folder = built("thing", "0" * 16, lambda folder: os.utime(folder, (0, 0)), under=tmp_path)
     assert folder.is_dir()

@@ -15,7 +15,7 @@ import serial
 from console_player import LINUX, Player, on_pty, on_tcp
 from serial.rfc2217 import PortManager
 
-from fixtures.boot.linux import FAULTS
+from fixtures.boot.kernel_faults import FAULTS
 from fixtures.link import console as console_module
 from fixtures.link.console import CONTEXT_LINES, Console, ConsoleTimeout
 from fixtures.outcome import LabError, ProductError
@@ -26,7 +26,7 @@ PANIC = "[   12.345678] Kernel panic - not syncing: Attempted to kill init! exit
 @pytest.fixture(autouse=True)
 def _short_absences(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give a console that dropped up sooner than in a lab."""
-    monkeypatch.setattr(console_module, "RECONNECT_SECONDS", 1.0)
+    monkeypatch.setattr(console_module, "RECONNECT_TIMEOUT", 1.0)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
 # What is waited for
 
 
-def test_a_recorded_boot_byte_by_byte_is_followed_to_its_login(console: Console, player: Player) -> None:
+def test_recorded_boot_is_matched_up_to_the_login_byte_by_byte(console: Console, player: Player) -> None:
     player.say(LINUX)
     console.expect("Starting kernel", 5, "the kernel")
     assert console.expect(r"Linux version (\S+)", 5, "its version")[1] == "6.1.0-56-arm64"
@@ -74,13 +74,13 @@ def test_a_recorded_boot_byte_by_byte_is_followed_to_its_login(console: Console,
         console.expect("Linux version", 0.1, "what is already behind")
 
 
-def test_what_came_before_the_wait_counts(console: Console, player: Player) -> None:
+def test_wait_matches_output_that_arrived_before_it(console: Console, player: Player) -> None:
     player.say("=> ")
     assert eventually(lambda: console.position == 3)
     console.expect("=> ", 0.0, "the prompt")
 
 
-def test_a_match_may_arrive_in_two_parts_and_ends_the_wait_at_once(console: Console, player: Player) -> None:
+def test_match_that_arrives_in_two_parts_ends_the_wait_at_once(console: Console, player: Player) -> None:
     player.say("virt log")
     later(0.2, lambda: player.say("in: "))
     started = time.monotonic()
@@ -88,14 +88,14 @@ def test_a_match_may_arrive_in_two_parts_and_ends_the_wait_at_once(console: Cons
     assert 0.15 < time.monotonic() - started < 2
 
 
-def test_bytes_that_are_not_utf8_neither_hide_nor_shift_what_follows(console: Console, player: Player) -> None:
+def test_invalid_utf8_does_not_hide_or_shift_later_matches(console: Console, player: Player) -> None:
     player.say(b"\xff\xfe\x80 first \xe2\x82\xac\xc3 => second => ")
     console.expect("first", 5, "the first")
     console.expect("=> ", 5, "a prompt")
     assert console.expect("(second|third) => ", 5, "the second")[1] == "second"
 
 
-def test_what_does_not_come_is_told_with_the_end_of_what_did(console: Console, player: Player) -> None:
+def test_timeout_error_quotes_the_last_lines_of_output(console: Console, player: Player) -> None:
     player.say("".join(f"line {number}\r\n" for number in range(100)) + "and half a li")
     assert eventually(lambda: console.since(0).endswith("half a li"))
     started = time.monotonic()
@@ -103,17 +103,17 @@ def test_what_does_not_come_is_told_with_the_end_of_what_did(console: Console, p
         console.expect("=> ", 0.3, "U-Boot's prompt")
     assert 0.3 <= time.monotonic() - started < 2
     text = str(caught.value)
-    assert text.startswith(f"U-Boot's prompt did not come within 0.3 s on console {player.url}; the last of it:\n")
+    assert text.startswith(f"U-Boot's prompt did not come within 0.3 s on console {player.url}; last output:\n")
     shown = text.splitlines()[1:]
     assert shown == [f"  | line {number}" for number in range(101 - CONTEXT_LINES, 100)] + ["  | and half a li"]
 
 
-def test_a_silent_line_is_said_to_be_silent(console: Console) -> None:
-    with pytest.raises(ConsoleTimeout, match=re.escape("; the last of it:\n  | (nothing was received)")):
+def test_timeout_error_states_that_nothing_was_received(console: Console) -> None:
+    with pytest.raises(ConsoleTimeout, match=re.escape("; last output:\n  | (nothing was received)")):
         console.expect("=> ", 0.05, "U-Boot's prompt")
 
 
-def test_since_gives_a_slice_from_a_mark(console: Console, player: Player) -> None:
+def test_since_returns_the_output_after_a_mark(console: Console, player: Player) -> None:
     player.say("before\r\n")
     console.expect("before\r\n", 5, "the first line")
     mark = console.position
@@ -125,7 +125,7 @@ def test_since_gives_a_slice_from_a_mark(console: Console, player: Player) -> No
 # A flood
 
 
-def test_a_flood_hides_nothing_and_holds_nobody_up(console: Console, player: Player, log: Path) -> None:
+def test_prompt_after_a_flood_of_output_is_found_in_time(console: Console, player: Player, log: Path) -> None:
     """While a wait searches what there is, the reader goes on: a line that nobody reads from holds up the board."""
     lines = 20_000
     flood = b"".join(b"[   12.%06d] virtio_net virtio1: something went wrong\r\n" % number for number in range(lines))
@@ -138,7 +138,7 @@ def test_a_flood_hides_nothing_and_holds_nobody_up(console: Console, player: Pla
     assert log.read_bytes().count(b"\n") == lines
 
 
-def test_a_deadline_holds_in_a_flood(console: Console, player: Player) -> None:
+def test_timeout_holds_during_a_flood_of_output(console: Console, player: Player) -> None:
     stop = threading.Event()
 
     def flood() -> None:
@@ -157,7 +157,7 @@ def test_a_deadline_holds_in_a_flood(console: Console, player: Player) -> None:
         flooding.join(5)
 
 
-def test_an_alarm_ends_a_wait_in_a_flood(console: Console, player: Player) -> None:
+def test_kernel_fault_ends_a_wait_during_a_flood_of_output(console: Console, player: Player) -> None:
     console.kernel_fault_patterns = FAULTS
     flood = b"noise " * 2000 + b"\r\n"
     pouring = threading.Thread(target=player.pour, args=(flood + PANIC.encode() + flood * 50,), daemon=True)
@@ -170,7 +170,7 @@ def test_an_alarm_ends_a_wait_in_a_flood(console: Console, player: Player) -> No
 # Alarms
 
 
-def test_an_alarm_ends_the_wait_at_once_and_every_later_one(console: Console, player: Player) -> None:
+def test_kernel_fault_ends_the_current_wait_and_every_later_one(console: Console, player: Player) -> None:
     console.kernel_fault_patterns = FAULTS
     later(0.2, lambda: player.say(PANIC))
     started = time.monotonic()
@@ -182,7 +182,7 @@ def test_an_alarm_ends_the_wait_at_once_and_every_later_one(console: Console, pl
     assert console.kernel_fault == str(caught.value)
 
 
-def test_an_alarm_is_called_out_once_even_if_nobody_waits(console: Console, player: Player) -> None:
+def test_kernel_fault_callback_is_called_once_without_a_wait(console: Console, player: Player) -> None:
     called: list[str | None] = []
     console.on_kernel_fault = lambda: called.append(console.kernel_fault)
     console.kernel_fault_patterns = FAULTS
@@ -194,7 +194,7 @@ def test_an_alarm_is_called_out_once_even_if_nobody_waits(console: Console, play
     assert called == [f"kernel panic, seen on the console: {PANIC.strip()}"]
 
 
-def test_who_is_called_may_use_the_console(console: Console, player: Player) -> None:
+def test_kernel_fault_callback_can_use_the_console(console: Console, player: Player) -> None:
     seen: list[str] = []
     console.on_kernel_fault = lambda: seen.append(console.since(0))
     console.kernel_fault_patterns = FAULTS
@@ -203,7 +203,7 @@ def test_who_is_called_may_use_the_console(console: Console, player: Player) -> 
     assert "Kernel panic" in seen[0]
 
 
-def test_without_alarms_a_panic_is_a_line_like_any_other(console: Console, player: Player) -> None:
+def test_panic_is_ordinary_output_without_kernel_fault_patterns(console: Console, player: Player) -> None:
     player.say(PANIC)
     console.expect("exitcode", 5, "the line")
     assert console.kernel_fault is None
@@ -228,11 +228,11 @@ def lose(player: Player, console: Console, log: Path) -> None:
     assert log.read_text().splitlines()[-1].endswith(" login[1")
 
 
-def test_a_device_that_goes_away_ends_the_wait_and_is_the_lab(console: Console, player: Player, log: Path) -> None:
+def test_removed_serial_device_is_a_lab_error(console: Console, player: Player, log: Path) -> None:
     lose(player, console, log)
 
 
-def test_a_server_that_goes_away_ends_the_wait_and_is_the_lab(log: Path) -> None:
+def test_closed_console_server_is_a_lab_error(log: Path) -> None:
     with on_tcp() as door:
         console = Console(door.url, 115200, log)
         player = door.answer()
@@ -240,7 +240,7 @@ def test_a_server_that_goes_away_ends_the_wait_and_is_the_lab(log: Path) -> None
         lose(player, console, log)
 
 
-def test_what_came_before_the_line_was_lost_is_still_found(log: Path) -> None:
+def test_output_before_the_loss_of_the_console_is_still_matched(log: Path) -> None:
     with on_tcp() as door, Console(door.url, 115200, log) as console:
         player = door.answer()
         player.say("a\r\nb\r\n=> ")
@@ -251,7 +251,7 @@ def test_what_came_before_the_line_was_lost_is_still_found(log: Path) -> None:
         console.expect("=> ", 10, "the prompt")
 
 
-def test_typing_into_a_lost_line_is_the_lab(log: Path) -> None:
+def test_typing_on_a_lost_console_is_a_lab_error(log: Path) -> None:
     with on_tcp() as door, Console(door.url, 115200, log) as console:
         player = door.answer()
         door.shut()
@@ -270,7 +270,7 @@ class BrokenPattern:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # the gate records it
-def test_reader_that_fails_is_the_lab_and_no_silent_board(console: Console, player: Player) -> None:
+def test_exception_in_the_reader_is_a_lab_error(console: Console, player: Player) -> None:
     console.kernel_fault_patterns = {"broken": cast("re.Pattern[str]", BrokenPattern())}
     player.say("one line\r\n")
     started = time.monotonic()
@@ -278,12 +278,10 @@ def test_reader_that_fails_is_the_lab_and_no_silent_board(console: Console, play
         console.expect("=> ", 10, "the prompt")
     with pytest.raises(LabError, match="its reader ended"):
         console.responds(0.2)
-    assert console.lost and time.monotonic() - started < 5
+    assert console.is_lost and time.monotonic() - started < 5
 
 
-def test_console_that_is_closed_while_it_connects_again_stays_closed(
-    log: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_console_closed_while_reconnecting_stays_closed(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server takes its time to let it in, longer than `close` waits for the reader."""
     opening, opened = threading.Event(), threading.Event()
     with on_tcp() as door:
@@ -307,17 +305,17 @@ def test_console_that_is_closed_while_it_connects_again_stays_closed(
         assert not console._reader.is_alive() and not port.is_open
 
 
-def test_a_console_that_cannot_be_opened_says_so() -> None:
+def test_error_of_a_console_that_cannot_be_opened_names_its_url() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         nobody = f"socket://127.0.0.1:{server.getsockname()[1]}"
     for url in (nobody, "/dev/no-such-tty", "carrier-pigeon://x"):
         with pytest.raises(
-            LabError, match=rf"^console {re.escape(url)} cannot be opened: .*; check the unit's console"
+            LabError, match=rf"^console {re.escape(url)} cannot be opened: .*Check `console` of this unit"
         ):
             Console(url, 115200, Path("/dev/null"))
 
 
-def test_a_log_on_a_full_disk_is_the_lab(player: Player) -> None:
+def test_full_disk_of_the_log_is_a_lab_error(player: Player) -> None:
     with Console(player.url, 115200, Path("/dev/full")) as console:
         player.say("first line\r\n")
         with pytest.raises(LabError, match="No space left on device"):
@@ -327,7 +325,7 @@ def test_a_log_on_a_full_disk_is_the_lab(player: Player) -> None:
 # Typing
 
 
-def test_a_line_is_typed_no_faster_than_it_is_echoed(console: Console, player: Player) -> None:
+def test_line_is_typed_no_faster_than_it_is_echoed(console: Console, player: Player) -> None:
     line = "tftpboot ${kernel_addr_r} hil-0/kernel; echo status=$?"
     heard: list[str] = []
     most = 0
@@ -352,7 +350,7 @@ def test_a_line_is_typed_no_faster_than_it_is_echoed(console: Console, player: P
     assert 1 < most <= 16, "more than a 16550 can hold"
 
 
-def test_the_echo_is_consumed_so_that_it_is_no_answer(console: Console, player: Player) -> None:
+def test_echo_of_a_typed_line_is_not_matched_as_output(console: Console, player: Player) -> None:
     def board() -> None:
         player.hear("\r")
         player.say("status=0\r\n=> ")
@@ -362,30 +360,30 @@ def test_the_echo_is_consumed_so_that_it_is_no_answer(console: Console, player: 
     assert console.expect(r"(?s)\A(.*?)=> ", 5, "the answer")[1] == "\r\nstatus=0\r\n"
 
 
-def test_a_board_that_does_not_echo_is_told_with_what_was_typed(console: Console, player: Player) -> None:
+def test_error_of_a_missing_echo_quotes_the_typed_text(console: Console, player: Player) -> None:
     with pytest.raises(ConsoleTimeout, match=r"the echo of 'version' did not come within 0\.1 s"):
         console.type_line("version", timeout=0.1)
     assert player.hear("n", echo=False) == "version"
 
 
-def test_the_harness_own_time_is_from_a_match_to_the_next_key(console: Console, player: Player) -> None:
+def test_harness_latency_is_the_time_from_a_match_to_the_next_key(console: Console, player: Player) -> None:
     player.say("=> ")
     console.expect("=> ", 5, "the prompt")
     time.sleep(0.2)
     console.type_keys("x")
     console.type_keys("y")
-    first = console.harness_seconds
+    first = console.harness_latency
     assert 0.2 <= first < 1.0
     player.say("=> ", pause=0.5)
     console.expect("=> ", 5, "the prompt")
     console.type_keys("z")
-    assert console.harness_seconds < first + 0.8, "the board's own time was counted"
+    assert console.harness_latency < first + 0.8, "the board's own time was counted"
 
 
 # The log
 
 
-def test_the_log_has_every_line_with_its_time_in_utc(console: Console, player: Player, log: Path) -> None:
+def test_log_has_every_line_with_a_utc_timestamp(console: Console, player: Player, log: Path) -> None:
     started = datetime.now(UTC)
     player.say(LINUX + "root\r\n")
     player.say(b"\x00\xff\r\nlast line without an end")
@@ -400,7 +398,7 @@ def test_the_log_has_every_line_with_its_time_in_utc(console: Console, player: P
 
 
 @pytest.mark.usefixtures("console")
-def test_the_log_is_written_as_it_goes_and_added_to(player: Player, log: Path) -> None:
+def test_log_is_written_at_once_and_appended_to(player: Player, log: Path) -> None:
     player.say("one\r\n")
     assert eventually(lambda: log.read_text().endswith(" one\n"))
     with on_pty() as other, Console(other.url, 115200, log) as again:
@@ -442,7 +440,7 @@ class Rfc2217Server(threading.Thread):
                 client.sendall(b"".join(manager.escape(b"".join(manager.filter(received)))))
 
 
-def test_a_console_behind_rfc2217_is_read_and_typed_at(log: Path) -> None:
+def test_rfc2217_console_is_read_and_typed_on(log: Path) -> None:
     """The client of that protocol has no descriptor to wait for."""
     server = Rfc2217Server()
     with Console(server.url, 115200, log) as console:
@@ -456,7 +454,7 @@ def test_a_console_behind_rfc2217_is_read_and_typed_at(log: Path) -> None:
     assert not server.is_alive(), "the console is closed, and its server was not told"
 
 
-def test_a_console_server_that_goes_away_in_rfc2217_is_the_lab(log: Path) -> None:
+def test_closed_rfc2217_server_is_a_lab_error(log: Path) -> None:
     server = Rfc2217Server()
     with Console(server.url, 115200, log) as console:
         server.gone.set()

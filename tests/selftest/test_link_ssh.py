@@ -86,7 +86,7 @@ def refusal(server: SshServer, *, key: str | None = None, user_key: Path | None 
         ("sh -c 'kill -s SEGV $$'", None, 139),
     ],
 )
-def test_output_and_status_come_back(shell: SshShell, command: str, output: str | None, status: int) -> None:
+def test_command_returns_output_and_exit_status(shell: SshShell, command: str, output: str | None, status: int) -> None:
     result = shell.run(command)
     assert result.exit_status == status
     assert output is None or result.text == output
@@ -94,7 +94,7 @@ def test_output_and_status_come_back(shell: SshShell, command: str, output: str 
     assert 0 < result.duration < 5
 
 
-def test_input_that_cannot_be_sent_is_the_lab_and_no_command_that_hangs(
+def test_failure_to_send_standard_input_is_a_lab_error_at_once(
     fragile: SshShell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_channel: paramiko.Channel, _data: bytes) -> None:
@@ -109,13 +109,13 @@ def test_input_that_cannot_be_sent_is_the_lab_and_no_command_that_hangs(
     assert fragile.run("cat", stdin=b"x").text == "x"
 
 
-def test_output_and_errors_come_in_the_order_they_were_written(shell: SshShell) -> None:
+def test_output_and_errors_keep_their_order(shell: SshShell) -> None:
     result = shell.run("for i in 1 2 3 4 5 6 7 8 9; do echo out $i; echo error $i >&2; done")
     assert result.text == "".join(f"out {i}\nerror {i}\n" for i in range(1, 10))
 
 
 @pytest.mark.parametrize("words", [("dash",), ("bash",), ("busybox", "sh")], ids=lambda words: words[0])
-def test_a_command_that_a_signal_ends_has_a_status_whatever_the_shell(
+def test_command_killed_by_a_signal_has_an_exit_status_in_every_shell(
     server: SshServer, fragile: SshShell, words: tuple[str, ...]
 ) -> None:
     """Some shells replace themselves by the last command that they are given, and are then what the signal ends."""
@@ -123,13 +123,13 @@ def test_a_command_that_a_signal_ends_has_a_status_whatever_the_shell(
     assert fragile.run("sh -c 'kill -9 $$'").exit_status == 137
 
 
-def test_a_shell_that_a_signal_ends_is_the_product_and_the_connection_goes_on(shell: SshShell) -> None:
+def test_shell_killed_by_a_signal_is_a_product_failure_and_keeps_the_connection(shell: SshShell) -> None:
     with pytest.raises(ProductError, match=r"^a signal ended the shell that ran: echo before; kill -9 \$\$\nbefore$"):
         shell.run("echo before; kill -9 $$")
     assert shell.run("echo alive").text == "alive\n"
 
 
-def test_a_command_that_does_not_end_is_the_product_and_the_connection_goes_on(shell: SshShell) -> None:
+def test_command_timeout_is_a_product_failure_and_keeps_the_connection(shell: SshShell) -> None:
     started = time.monotonic()
     with pytest.raises(ProductError, match=r"^did not end within 0\.3 s: echo before; sleep 60\nbefore$"):
         shell.run("echo before; sleep 60", timeout=0.3)
@@ -137,7 +137,7 @@ def test_a_command_that_does_not_end_is_the_product_and_the_connection_goes_on(s
     assert shell.run("echo alive").text == "alive\n"
 
 
-def test_a_command_that_never_stops_talking_is_stopped_listening_to(shell: SshShell) -> None:
+def test_endless_output_is_cut_off_at_the_timeout(shell: SshShell) -> None:
     with pytest.raises(ProductError, match=r"did not end within 0\.3 s: yes") as caught:
         shell.run("yes | head -c 50000000; sleep 60", timeout=0.3)
     assert str(caught.value).endswith("y\ny")
@@ -145,12 +145,12 @@ def test_a_command_that_never_stops_talking_is_stopped_listening_to(shell: SshSh
     assert shell.run("echo alive").text == "alive\n"
 
 
-def test_check_raises_what_the_command_printed(shell: SshShell) -> None:
+def test_check_raises_with_exit_status_and_output(shell: SshShell) -> None:
     with pytest.raises(ProductError, match=r"^exit status 5 from: echo why; exit 5\nwhy$"):
         shell.run("echo why; exit 5").check()
 
 
-def test_commands_run_side_by_side_over_one_connection(shell: SshShell) -> None:
+def test_commands_run_concurrently_over_one_connection(shell: SshShell) -> None:
     outputs: dict[int, str] = {}
 
     def ask(number: int) -> None:
@@ -169,21 +169,21 @@ def test_commands_run_side_by_side_over_one_connection(shell: SshShell) -> None:
 # Bytes there and back
 
 
-def test_input_of_a_megabyte_and_every_byte_value_comes_back(shell: SshShell) -> None:
+def test_megabyte_of_all_byte_values_passes_through_a_command(shell: SshShell) -> None:
     data = bytes(range(256)) * 4096
     assert shell.run("cat", stdin=data).output == data
 
 
-def test_input_that_is_not_read_holds_nobody_up(shell: SshShell) -> None:
+def test_unread_input_does_not_delay_the_result(shell: SshShell) -> None:
     assert shell.run("echo done", stdin=bytes(8 << 20), timeout=10).text == "done\n"
 
 
-def test_output_larger_than_the_window_comes_whole(shell: SshShell) -> None:
+def test_output_larger_than_the_channel_window_is_complete(shell: SshShell) -> None:
     assert len(shell.run("head -c 5000000 /dev/zero").output) == 5_000_000
 
 
 @pytest.mark.parametrize("name", ["plain", "with space", 'it\'s; $HOME `x` "y"', "-leading dash", "ünï"])
-def test_a_megabyte_is_put_and_got(shell: SshShell, tmp_path: Path, name: str) -> None:
+def test_megabyte_is_written_and_read_back(shell: SshShell, tmp_path: Path, name: str) -> None:
     data = os.urandom(1 << 20)
     file = tmp_path / name
     file.write_text("what was there before, and is longer or shorter")
@@ -193,19 +193,19 @@ def test_a_megabyte_is_put_and_got(shell: SshShell, tmp_path: Path, name: str) -
     assert shell.get(str(file)) == data
 
 
-def test_an_empty_file_is_put_and_got(shell: SshShell, tmp_path: Path) -> None:
+def test_empty_file_is_written_and_read_back(shell: SshShell, tmp_path: Path) -> None:
     shell.put(b"", str(tmp_path / "empty"))
     assert (tmp_path / "empty").read_bytes() == b""
     assert stat.S_IMODE((tmp_path / "empty").stat().st_mode) == 0o644
     assert shell.get(str(tmp_path / "empty")) == b""
 
 
-def test_a_full_disk_is_told(shell: SshShell) -> None:
+def test_full_disk_is_a_product_failure(shell: SshShell) -> None:
     with pytest.raises(ProductError, match=r"(?s)exit status 1 from: cat > /dev/full.*No space left on device"):
         shell.put(bytes(1 << 20), "/dev/full")
 
 
-def test_a_file_that_is_not_there_is_told(shell: SshShell, tmp_path: Path) -> None:
+def test_missing_file_or_folder_is_a_product_failure(shell: SshShell, tmp_path: Path) -> None:
     with pytest.raises(ProductError, match=r"(?s)exit status \d from: cat < .*missing"):
         shell.get(str(tmp_path / "missing"))
     with pytest.raises(ProductError, match=r"(?s)exit status \d from: cat > .*missing/file"):
@@ -216,7 +216,7 @@ def test_a_file_that_is_not_there_is_told(shell: SshShell, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kind", [paramiko.Ed25519Key, paramiko.RSAKey, paramiko.ECDSAKey])
-def test_every_kind_of_host_key_can_be_pinned(tmp_path: Path, kind: type[paramiko.PKey]) -> None:
+def test_host_key_of_every_type_can_be_pinned(tmp_path: Path, kind: type[paramiko.PKey]) -> None:
     key = host_key_of(kind, tmp_path)
     with ssh_server(tmp_path, key) as server:
         shell = opened(server)
@@ -235,48 +235,48 @@ def host_key_of(kind: type[paramiko.PKey], folder: Path) -> paramiko.PKey:
 
 
 @pytest.mark.parametrize("kind", [paramiko.Ed25519Key, paramiko.RSAKey, paramiko.ECDSAKey])
-def test_another_host_key_is_refused_and_both_are_shown(
+def test_different_host_key_is_refused_and_both_keys_are_shown(
     steady: SshServer, tmp_path: Path, kind: type[paramiko.PKey]
 ) -> None:
     pinned = line(host_key_of(kind, tmp_path))
     started = time.monotonic()
     text = refusal(steady, key=pinned, timeout=20)
     assert time.monotonic() - started < 5, "it was tried again"
-    assert text.startswith(f"127.0.0.1:{steady.port} shows another SSH host key than the lab file pins: ")
-    assert text.endswith(f":\n{steady.host_key_line}\nin the place of:\n{pinned}")
+    assert text.startswith(f"SSH to 127.0.0.1:{steady.port}: the host key is not the one in the lab file. ")
+    assert text.endswith(f" to:\n{steady.host_key_line}\nfrom:\n{pinned}")
 
 
-def test_a_host_key_may_have_a_comment_behind_it(steady: SshServer) -> None:
+def test_host_key_may_end_with_a_comment(steady: SshServer) -> None:
     opened(steady, key=f"{steady.host_key_line} root@board").close()
 
 
 @pytest.mark.parametrize("key", ["ssh-ed25519 AAAA", "ssh-ed25519 !!!", "garbage", line(HOST_KEY)[:-5], "ssh-foo AAAA"])
-def test_what_is_no_host_key_is_refused(steady: SshServer, key: str) -> None:
+def test_invalid_host_key_is_refused(steady: SshServer, key: str) -> None:
     assert refusal(steady, key=key) == f"not an OpenSSH public key: {key!r}"
 
 
-def test_a_key_that_is_not_let_in_is_told_at_once(steady: SshServer, tmp_path: Path) -> None:
+def test_refused_user_key_is_a_lab_error_at_once(steady: SshServer, tmp_path: Path) -> None:
     make_key_file(tmp_path / "other")
     started = time.monotonic()
     text = refusal(steady, user_key=tmp_path / "other", timeout=20)
     assert time.monotonic() - started < 5, "it was tried again"
     assert text.startswith(
-        f"root@127.0.0.1:{steady.port} does not let the key {tmp_path / 'other'} in: Authentication failed"
+        f"SSH to root@127.0.0.1:{steady.port}: the board refuses the key {tmp_path / 'other'}: Authentication failed"
     )
 
 
-def test_a_file_that_is_no_key_is_told_before_anything_is_tried(steady: SshServer, tmp_path: Path) -> None:
+def test_unusable_key_file_is_a_lab_error_before_connecting(steady: SshServer, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("not a key")
     make_key_file(tmp_path / "locked", password="secret")
     for name in ("missing", "text", "locked"):
         text = refusal(steady, user_key=tmp_path / name, timeout=20)
-        assert text.startswith(f"{tmp_path / name} cannot be used as the private key that logs in: ")
+        assert text.startswith(f"`key_file` {tmp_path / name} is not a usable private key: ")
 
 
 # A server that is not there, or not yet
 
 
-def test_no_server_is_told_when_the_time_is_over(tmp_path: Path) -> None:
+def test_missing_server_is_a_lab_error_after_the_timeout(tmp_path: Path) -> None:
     with ssh_server(tmp_path, HOST_KEY) as gone:
         pass
     started = time.monotonic()
@@ -285,7 +285,7 @@ def test_no_server_is_told_when_the_time_is_over(tmp_path: Path) -> None:
     assert text.startswith(f"no SSH server answered at 127.0.0.1:{gone.port} within 0.3 s: ")
 
 
-def test_a_server_that_comes_up_late_is_waited_for(tmp_path: Path) -> None:
+def test_connect_waits_for_a_server_that_starts_late(tmp_path: Path) -> None:
     make_key_file(tmp_path / "user_key")
     with socket.socket() as door, ExitStack() as stack:
         door.bind(("127.0.0.1", 0))
@@ -305,7 +305,7 @@ def test_a_server_that_comes_up_late_is_waited_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
-def test_what_accepts_and_is_no_ssh_server_is_told(tmp_path: Path, says: bytes) -> None:
+def test_server_without_ssh_is_a_lab_error(tmp_path: Path, says: bytes) -> None:
     make_key_file(tmp_path / "key")
     with socket.create_server(("127.0.0.1", 0)) as door:
         threading.Thread(target=accept_and_say, args=(door, says), daemon=True).start()
@@ -332,7 +332,7 @@ def accept_and_say(door: socket.socket, says: bytes) -> None:
 # A connection that is lost
 
 
-def test_a_connection_that_is_cut_in_the_middle_of_a_command_is_the_lab(server: SshServer, fragile: SshShell) -> None:
+def test_connection_lost_during_a_command_is_a_lab_error(server: SshServer, fragile: SshShell) -> None:
     threading.Timer(0.2, server.cut).start()
     started = time.monotonic()
     with pytest.raises(LabError, match=r"^SSH to root@127\.0\.0\.1:\d+ was lost while running: sleep 60"):
@@ -342,13 +342,13 @@ def test_a_connection_that_is_cut_in_the_middle_of_a_command_is_the_lab(server: 
         fragile.run("echo again")
 
 
-def test_a_connection_that_is_cut_in_the_middle_of_a_file_is_the_lab(server: SshServer, fragile: SshShell) -> None:
+def test_connection_lost_during_a_file_transfer_is_a_lab_error(server: SshServer, fragile: SshShell) -> None:
     threading.Timer(0.1, server.cut).start()
     with pytest.raises(LabError, match="was lost while running: cat >"):
         fragile.put(bytes(1 << 30), "/dev/null", mode=0o666)  # the mode that it has: it may get as far as setting it
 
 
-def test_who_closes_the_connection_ends_the_command(fragile: SshShell) -> None:
+def test_close_ends_a_running_command(fragile: SshShell) -> None:
     threading.Timer(0.2, fragile.close).start()
     with pytest.raises(LabError, match="was lost while running: sleep 60"):
         fragile.run("sleep 60")
@@ -356,11 +356,11 @@ def test_who_closes_the_connection_ends_the_command(fragile: SshShell) -> None:
         fragile.run("echo again")
 
 
-def test_a_board_that_stops_answering_in_the_middle_of_a_command_is_the_lab(
+def test_board_that_stops_answering_during_a_command_is_a_lab_error(
     server: SshServer, fragile: SshShell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is the product only if it still answers."""
-    monkeypatch.setattr(ssh, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(ssh, "CHANNEL_TIMEOUT", 0.3)
     threading.Timer(0.2, server.flows.clear).start()
     started = time.monotonic()
     with pytest.raises(LabError, match="was lost while running: sleep 60"):
@@ -368,7 +368,7 @@ def test_a_board_that_stops_answering_in_the_middle_of_a_command_is_the_lab(
     assert 0.8 < time.monotonic() - started < 3
 
 
-def test_a_board_that_does_not_answer_from_the_start_is_the_lab(server: SshServer, fragile: SshShell) -> None:
+def test_board_that_never_answers_is_a_lab_error(server: SshServer, fragile: SshShell) -> None:
     server.flows.clear()
     started = time.monotonic()
     with pytest.raises(LabError, match="was lost while running: echo alive"):
@@ -376,7 +376,7 @@ def test_a_board_that_does_not_answer_from_the_start_is_the_lab(server: SshServe
     assert 0.25 < time.monotonic() - started < 3
 
 
-def test_a_command_that_is_never_begun_is_given_up(server: SshServer, fragile: SshShell) -> None:
+def test_command_that_is_never_started_times_out(server: SshServer, fragile: SshShell) -> None:
     """The board opens a channel and hangs before it starts the command: paramiko would wait for ever."""
     server.guard.answers.clear()
     started = time.monotonic()
@@ -385,7 +385,7 @@ def test_a_command_that_is_never_begun_is_given_up(server: SshServer, fragile: S
     assert 0.25 < time.monotonic() - started < 3
 
 
-def test_a_server_that_runs_no_commands_is_the_lab(server: SshServer, fragile: SshShell) -> None:
+def test_server_that_refuses_commands_is_a_lab_error(server: SshServer, fragile: SshShell) -> None:
     server.guard.refuses_commands = True
     with pytest.raises(LabError, match="was lost while running: echo alive"):
         fragile.run("echo alive")

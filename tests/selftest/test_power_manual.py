@@ -13,12 +13,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SWITCH = (
-    "import sys; from fixtures.power import manual; from fixtures.power.switch import switch_of; "
+    "import sys; from fixtures.power import manual; from fixtures.power.switch import create_power_switch; "
     "from fixtures.lab.labfile import Manual; from fixtures.outcome import LabError; "
-    "manual.SECONDS = float(sys.argv[1])"
+    "manual.CONFIRMATION_TIMEOUT = float(sys.argv[1])"
     """
 try:
-    switch = switch_of(Manual(), "ls1046a/bench-1")
+    switch = create_power_switch(Manual(), "ls1046a/bench-1")
     print("ready", switch.settle, flush=True)
     switch.off()
     print("is off", flush=True)
@@ -76,7 +76,7 @@ class Person:
         return text
 
 
-def test_the_person_is_asked_and_answers() -> None:
+def test_operator_is_prompted_and_confirms() -> None:
     person = Person(20)
     assert person.reads("ready.*\n") == "ready 3.0\n"
     person.sees("offload-hil: switch OFF unit ls1046a/bench-1, then press Enter: $")
@@ -88,30 +88,34 @@ def test_the_person_is_asked_and_answers() -> None:
     os.waitpid(person.pid, 0)
 
 
-def test_what_was_typed_before_the_question_is_no_answer() -> None:
+def test_keys_typed_before_the_prompt_are_discarded() -> None:
     person = Person(1)
     person.types(b"\n\n\n")
-    assert "was to be switched OFF by hand: nobody pressed Enter within 1 s" in person.reads("LabError.*\n")
+    assert "switching OFF unit ls1046a/bench-1 by hand was not confirmed: no Enter within 1 s" in person.reads(
+        "LabError.*\n"
+    )
     os.waitpid(person.pid, 0)
 
 
-def test_without_a_terminal_it_is_refused_before_anything_is_switched() -> None:
+def test_run_without_a_terminal_is_a_lab_error() -> None:
     done = subprocess.run(
         [sys.executable, "-c", SWITCH, "20"], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
         start_new_session=True, timeout=30, check=True,
     )  # fmt: skip
     assert done.stdout == (
-        "LabError: power: unit ls1046a/bench-1 is switched by hand (kind: manual in the lab file), and this run has no"
-        " terminal to ask at: start it in one, or give the unit a kind of power that needs nobody\n"
+        "LabError: power: unit ls1046a/bench-1 is switched by hand (`kind: manual` in the lab file), but this run has"
+        " no terminal. Start it in a terminal, or configure another kind of `power`\n"
     )
 
 
 @pytest.mark.parametrize("answer", [b"", b"almost"])
-def test_a_person_that_goes_away_ends_the_wait(answer: bytes) -> None:
+def test_closed_terminal_ends_the_wait(answer: bytes) -> None:
     person = Person(20)
     person.reads("ready.*\n")
     person.sees("press Enter: $")
     person.types(answer)
     person.leaves()  # which sends SIGHUP to the run, before or after it sees the end of what it reads
     _, status = os.waitpid(person.pid, 0)
-    assert os.WIFSIGNALED(status) or "by hand: the terminal was closed" in person.reads("LabError.*\n")
+    assert os.WIFSIGNALED(status) or "by hand was not confirmed: the terminal was closed" in person.reads(
+        "LabError.*\n"
+    )

@@ -17,7 +17,7 @@ from fixtures.boot import power_cycle
 from fixtures.lab.labfile import Pdudaemon
 from fixtures.link.console import Console
 from fixtures.outcome import LabError
-from fixtures.power.switch import Switch, switch_of
+from fixtures.power.switch import PowerSwitch, create_power_switch
 
 DAEMON = shutil.which("pdudaemon", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
 NEEDS_DAEMON = pytest.mark.skipif(
@@ -80,12 +80,12 @@ def await_server(port: int, process: "subprocess.Popen[bytes]") -> None:
             return
 
 
-def outlet(url: str, hostname: str = "rack-1", port: int = 3, settle: float = 0.2) -> Switch:
-    return switch_of(Pdudaemon(url=url, hostname=hostname, port=port, settle=settle), "ls1046a/bench-1")
+def outlet(url: str, hostname: str = "rack-1", port: int = 3, settle: float = 0.2) -> PowerSwitch:
+    return create_power_switch(Pdudaemon(url=url, hostname=hostname, port=port, settle=settle), "ls1046a/bench-1")
 
 
 @NEEDS_DAEMON
-def test_the_outlet_that_is_named_is_switched(daemon: str, folder: Path) -> None:
+def test_configured_outlet_is_switched(daemon: str, folder: Path) -> None:
     outlet(daemon).on()
     powered.wait_for(folder / "3", "on")
     outlet(f"{daemon}/", port=4).on()
@@ -95,48 +95,47 @@ def test_the_outlet_that_is_named_is_switched(daemon: str, folder: Path) -> None
 
 
 @NEEDS_DAEMON
-def test_a_pdu_that_the_daemon_does_not_know_is_refused(daemon: str) -> None:
+def test_unknown_pdu_is_a_lab_error(daemon: str) -> None:
     with pytest.raises(LabError) as caught:
         outlet(daemon, hostname="rack2&port=9").on()
     assert str(caught.value) == (
-        f"power: pdudaemon says 500 to {daemon}/power/control/on?hostname=rack2%26port%3D9&port=3: Invalid request;"
-        " expected 200: does its configuration have the PDU rack2&port=9, and does that answer? Its log says more"
+        f"power: pdudaemon answers status 500 to {daemon}/power/control/on?hostname=rack2%26port%3D9&port=3:"
+        " Invalid request; expected 200. Check that its configuration has the PDU rack2&port=9, that the PDU answers,"
+        " and pdudaemon's log"
     )
 
 
 @NEEDS_DAEMON
-def test_a_pdu_that_does_not_answer_is_told(daemon: str) -> None:
-    with pytest.raises(LabError, match=r"pdudaemon says 500 .*hostname=absent"):
+def test_unreachable_pdu_is_a_lab_error(daemon: str) -> None:
+    with pytest.raises(LabError, match=r"pdudaemon answers status 500 .*hostname=absent"):
         outlet(daemon, hostname="absent").off()
 
 
 @NEEDS_DAEMON
-def test_a_switch_that_says_so_and_does_not_is_noticed_on_the_console(
-    daemon: str, folder: Path, tmp_path: Path
-) -> None:
+def test_outlet_that_does_not_switch_is_detected_on_the_console(daemon: str, folder: Path, tmp_path: Path) -> None:
     """The daemon answers 200 although the command failed: only the console tells."""
     line = folder / "3"
     line.write_text("on")
     with powered.unit(line) as url, Console(url, 115200, tmp_path / "log") as console:
-        with pytest.raises(LabError, match="the switch does not switch"):
-            power_cycle.off(outlet(daemon, "broken"), console, "bench-1")
-        power_cycle.off(outlet(daemon), console, "bench-1")
-        with pytest.raises(LabError, match="was switched on and printed nothing"):
-            power_cycle.on(outlet(daemon, "broken"), console, "bench-1", 0.3)
-        power_cycle.on(outlet(daemon), console, "bench-1", 5)
+        with pytest.raises(LabError, match="power-off failed"):
+            power_cycle.power_off(outlet(daemon, "broken"), console, "bench-1")
+        power_cycle.power_off(outlet(daemon), console, "bench-1")
+        with pytest.raises(LabError, match="power-on failed"):
+            power_cycle.power_on(outlet(daemon, "broken"), console, "bench-1", 0.3)
+        power_cycle.power_on(outlet(daemon), console, "bench-1", 5)
 
 
-def test_a_daemon_that_is_not_there_is_told() -> None:
+def test_missing_daemon_is_a_lab_error() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(LabError) as caught:
         outlet(url).on()
-    told = str(caught.value)
-    assert told.startswith(f"power: pdudaemon does not answer at {url}: ")
-    assert "Connection refused" in told
-    assert told.endswith("does it run there, with listener http?")
+    message = str(caught.value)
+    assert message.startswith(f"power: pdudaemon does not answer at {url}: ")
+    assert "Connection refused" in message
+    assert message.endswith(". Check that it runs there with `listener: http`")
 
 
-def test_what_speaks_no_http_is_told() -> None:
+def test_server_without_http_is_a_lab_error() -> None:
     """As pdudaemon with its old listener `tcp` does not."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
@@ -144,12 +143,12 @@ def test_what_speaks_no_http_is_told() -> None:
             [sys.executable, "-c", f"import socket; s = socket.socket(fileno={server.fileno()}); c, _ = s.accept();"
              " c.recv(1000); c.sendall(b'nack\\n'); c.close()"],
             pass_fds=[server.fileno()],
-        ), pytest.raises(LabError, match=r"does not answer at .*: nack; .*with listener http"):  # fmt: skip
+        ), pytest.raises(LabError, match=r"does not answer at .*: nack\. .*with `listener: http`"):  # fmt: skip
             outlet(url).on()
 
 
 @pytest.mark.usefixtures("monkeypatch")
-def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_of_the_environment_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://203.0.113.1:1")
     with pytest.raises(LabError, match="Connection refused"):
         outlet(f"http://127.0.0.1:{free_port()}").on()

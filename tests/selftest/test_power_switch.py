@@ -19,16 +19,16 @@ from fixtures.outcome import LabError
 from fixtures.power import qmp, switch
 from fixtures.power.pdudaemon import PdudaemonPower
 from fixtures.power.qmp import QmpPower, execute
-from fixtures.power.switch import CommandPower, switch_of
+from fixtures.power.switch import CommandPower, create_power_switch
 
 QEMU = "qemu-system-aarch64"
 
 
-def test_each_kind_of_power_has_its_switch(tmp_path: Path) -> None:
-    assert isinstance(switch_of(Command(on="true", off="true"), "virt/0"), CommandPower)
-    assert isinstance(switch_of(Qmp(path=tmp_path / "qmp"), "virt/0"), QmpPower)
+def test_every_kind_of_power_has_its_switch(tmp_path: Path) -> None:
+    assert isinstance(create_power_switch(Command(on="true", off="true"), "virt/0"), CommandPower)
+    assert isinstance(create_power_switch(Qmp(path=tmp_path / "qmp"), "virt/0"), QmpPower)
     outlet = Pdudaemon(url="http://127.0.0.1:16421", hostname="rack-1", port=3)
-    assert isinstance(switch_of(outlet, "virt/0"), PdudaemonPower)
+    assert isinstance(create_power_switch(outlet, "virt/0"), PdudaemonPower)
 
 
 # Commands
@@ -42,44 +42,42 @@ def test_commands_are_run_by_the_shell(tmp_path: Path) -> None:
     assert log.read_text() == "off\nON\n"
 
 
-def test_an_exit_status_says_that_it_did_not_switch() -> None:
+def test_exit_status_other_than_zero_is_a_lab_error() -> None:
     mains = CommandPower(Command(on="echo asked; echo outlet 3 is locked >&2; exit 4", off="exit 1"))
     with pytest.raises(LabError) as caught:
         mains.on()
     assert str(caught.value) == (
-        "power: exit status 4 from 'echo asked; echo outlet 3 is locked >&2; exit 4', which said:"
-        " asked\noutlet 3 is locked"
+        "power: exit status 4 from 'echo asked; echo outlet 3 is locked >&2; exit 4' in the lab file (output:"
+        " asked\noutlet 3 is locked)"
     )
-    with pytest.raises(LabError, match=r"from 'exit 1', which said: \(nothing\)"):
+    with pytest.raises(LabError, match=r"from 'exit 1' in the lab file \(output: \(none\)\)"):
         mains.off()
 
 
-def test_what_a_command_says_may_be_any_bytes() -> None:
-    with pytest.raises(LabError, match=r"which said: \\xff\\xfe"):
+def test_output_that_is_not_utf8_is_shown_escaped() -> None:
+    with pytest.raises(LabError, match=r"\(output: \\xff\\xfe\)"):
         CommandPower(Command(on=r"printf '\377\376'; exit 1", off="true")).on()
 
 
-def test_a_command_that_is_not_there_is_the_lab() -> None:
+def test_missing_command_is_a_lab_error() -> None:
     with pytest.raises(LabError, match=r"exit status 127 .*not found"):
         CommandPower(Command(on="no-such-pdu-client --on 3", off="true")).on()
 
 
-def test_a_command_that_asks_a_question_gets_no_answer() -> None:
+def test_command_has_no_standard_input() -> None:
     CommandPower(Command(on="! read answer", off="true")).on()
 
 
-def test_a_command_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(switch, "COMMAND_SECONDS", 0.3)
+def test_command_timeout_is_a_lab_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(switch, "COMMAND_TIMEOUT", 0.3)
     started = time.monotonic()
-    with pytest.raises(LabError, match=r"power: 'sleep 60' did not end within 0\.3 s"):
+    with pytest.raises(LabError, match=r"power: 'sleep 60' in the lab file did not end within 0\.3 s"):
         CommandPower(Command(on="sleep 60", off="true")).on()
     assert time.monotonic() - started < 5
 
 
-def test_what_a_command_that_does_not_end_has_started_is_ended_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(switch, "COMMAND_SECONDS", 0.5)
+def test_command_timeout_kills_the_processes_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(switch, "COMMAND_TIMEOUT", 0.5)
     pid = tmp_path / "pid"
     started = time.monotonic()
     with pytest.raises(LabError, match="did not end within"):
@@ -130,7 +128,7 @@ def status(control: Path) -> object:
     return answer["status"]
 
 
-def test_a_machine_is_switched_on_and_off(machine: tuple[subprocess.Popen[bytes], Path]) -> None:
+def test_qemu_machine_is_switched_on_and_off(machine: tuple[subprocess.Popen[bytes], Path]) -> None:
     control = machine[1]
     mains = QmpPower(control)
     mains.off()
@@ -145,8 +143,10 @@ def test_a_machine_is_switched_on_and_off(machine: tuple[subprocess.Popen[bytes]
     assert status(control) == "running"
 
 
-def test_a_machine_that_runs_on_is_noticed(machine: tuple[subprocess.Popen[bytes], Path]) -> None:
-    with pytest.raises(LabError, match=r"^power: the switch does not switch: QEMU says 'running'$"):
+def test_qemu_machine_that_keeps_running_is_a_lab_error(machine: tuple[subprocess.Popen[bytes], Path]) -> None:
+    with pytest.raises(
+        LabError, match=r"^power: QEMU's machine is 'running' after cont, query-status; expected it stopped$"
+    ):
         StuckOn(machine[1]).off()
 
 
@@ -158,20 +158,20 @@ class StuckOn(QmpPower):
         self._switch("cont", running=False)
 
 
-def test_qemu_that_is_gone_is_the_lab(machine: tuple[subprocess.Popen[bytes], Path]) -> None:
+def test_ended_qemu_is_a_lab_error(machine: tuple[subprocess.Popen[bytes], Path]) -> None:
     process, control = machine
     mains = QmpPower(control)
     mains.on()
     process.kill()
     process.wait()
-    with pytest.raises(LabError, match=rf"^power: no answer at {control}: .*refused; is QEMU's process still there\?$"):
+    with pytest.raises(LabError, match=rf"^power: no answer at {control}: .*refused\. Check that QEMU runs$"):
         mains.off()
     control.unlink()
     with pytest.raises(LabError, match="No such file"):
         mains.off()
 
 
-def test_qemu_that_is_stopped_is_given_up_and_works_again_later(
+def test_stopped_qemu_times_out_and_works_again_later(
     machine: tuple[subprocess.Popen[bytes], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process, control = machine
@@ -179,7 +179,7 @@ def test_qemu_that_is_stopped_is_given_up_and_works_again_later(
     monkeypatch.setattr(qmp, "TIMEOUT", 0.5)
     os.kill(process.pid, signal.SIGSTOP)
     started = time.monotonic()
-    with pytest.raises(LabError, match=r"QEMU said nothing for 0\.5 s"):
+    with pytest.raises(LabError, match=r"QEMU did not answer within 0\.5 s"):
         mains.on()
     assert time.monotonic() - started < 3
     os.kill(process.pid, signal.SIGCONT)
@@ -188,12 +188,12 @@ def test_qemu_that_is_stopped_is_given_up_and_works_again_later(
     assert status(control) == "running"
 
 
-def test_a_command_that_qemu_refuses_is_an_error(machine: tuple[subprocess.Popen[bytes], Path]) -> None:
+def test_qmp_command_refused_by_qemu_is_an_error(machine: tuple[subprocess.Popen[bytes], Path]) -> None:
     with pytest.raises(QMPError, match="no-such-command"):
         execute(machine[1], ("no-such-command", {}))
 
 
-def test_what_speaks_another_protocol_is_the_lab(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_without_qmp_is_a_lab_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(qmp, "TIMEOUT", 2.0)
     with tempfile.TemporaryDirectory(prefix="hil-") as folder, socket.socket(socket.AF_UNIX) as server:
         server.bind(f"{folder}/qmp")

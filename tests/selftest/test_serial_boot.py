@@ -9,7 +9,8 @@ import pytest
 import simulated_board as sim
 from simulated_board import Line, SimulatedBoard, up
 
-from fixtures.boot import linux, uboot
+from fixtures.boot import login, uboot
+from fixtures.boot.kernel_faults import watch_for_kernel_faults
 from fixtures.boot.uboot import UBoot
 from fixtures.link import console as console_module
 from fixtures.link import serial_shell
@@ -21,9 +22,9 @@ from fixtures.outcome import LabError, ProductError
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait less than for a real board."""
-    monkeypatch.setattr(uboot, "ECHO_SECONDS", 0.3)
-    monkeypatch.setattr(linux, "ENTER_SECONDS", 0.3)
-    monkeypatch.setattr(console_module, "KERNEL_FAULT_SECONDS", 0.5)
+    monkeypatch.setattr(uboot, "ECHO_TIMEOUT", 0.3)
+    monkeypatch.setattr(login, "ENTER_INTERVAL", 0.3)
+    monkeypatch.setattr(console_module, "KERNEL_FAULT_DURATION", 0.5)
 
 
 @contextmanager
@@ -36,13 +37,13 @@ def boot(board: SimulatedBoard, console: Console) -> None:
     """The whole way, as bring_up goes it."""
     board.on()
     loader = UBoot(console, sim.PROMPT)
-    loader.interrupt("Hit any key to stop autoboot", " ", 5)
+    loader.interrupt_autoboot("Hit any key to stop autoboot", " ", 5)
     assert "U-Boot 2024.01" in loader.run("version")
     loader.run("setenv bootargs console=ttyS0,115200n8 root=/dev/ram panic=-1 loglevel=8")
-    linux.watch(console)
-    loader.leave("booti ${kernel_addr_r} ${ramdisk_addr_r}:${filesize} ${fdtcontroladdr}")
-    linux.await_kernel(console, 5, "=> ")
-    linux.log_in(console, "login: ", "root", "# ", 10)
+    watch_for_kernel_faults(console)
+    loader.start_kernel("booti ${kernel_addr_r} ${ramdisk_addr_r}:${filesize} ${fdtcontroladdr}")
+    login.wait_for_kernel(console, 5, "=> ")
+    login.log_in(console, "login: ", "root", "# ", 10)
 
 
 LINES: dict[str, Callable[[], Line]] = {
@@ -58,7 +59,7 @@ LINES: dict[str, Callable[[], Line]] = {
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_a_board_boots_over_a_line_that(name: str, tmp_path: Path) -> None:
+def test_board_boots_over_a_line(name: str, tmp_path: Path) -> None:
     with on_the_bench(tmp_path, LINES[name]()) as (board, console):
         boot(board, console)
         board.line = Line()
@@ -66,33 +67,33 @@ def test_a_board_boots_over_a_line_that(name: str, tmp_path: Path) -> None:
         assert console.kernel_fault is None
 
 
-def test_a_command_that_uboot_refuses_is_the_lab(tmp_path: Path) -> None:
+def test_command_refused_by_uboot_is_a_lab_error(tmp_path: Path) -> None:
     with on_the_bench(tmp_path) as (board, console):
         board.on()
         loader = UBoot(console, sim.PROMPT)
-        loader.interrupt("Hit any key", " ", 5)
-        with pytest.raises(LabError, match=r"status 1 to 'tftboot x': Unknown command 'tftboot'"):
+        loader.interrupt_autoboot("Hit any key", " ", 5)
+        with pytest.raises(LabError, match=r"exit status 1 from 'tftboot x': Unknown command 'tftboot'"):
             loader.run("tftboot x")
 
 
-def test_a_name_that_arrives_damaged_is_typed_again(tmp_path: Path) -> None:
+def test_user_name_damaged_on_the_line_is_typed_again(tmp_path: Path) -> None:
     with on_the_bench(tmp_path, Line(lose_in=3)) as (board, console):
         board.on(bootloader=False)
         board.later(1.0, lambda: setattr(board.line, "lose_in", 0))
-        linux.await_kernel(console, 5, "=> ")
-        linux.log_in(console, "login: ", "root", "# ", 10)
+        login.wait_for_kernel(console, 5, "=> ")
+        login.log_in(console, "login: ", "root", "# ", 10)
 
 
-def test_a_board_that_lets_nobody_in_is_the_product(tmp_path: Path) -> None:
+def test_refused_login_is_a_product_failure(tmp_path: Path) -> None:
     with on_the_bench(tmp_path) as (board, console):
         board.on(bootloader=False)
-        linux.await_kernel(console, 5, "=> ")
-        with pytest.raises(ProductError, match="prompt '# ', for 'login: ' came again 3 times"):
-            linux.log_in(console, "login: ", "admin", "# ", 10)
+        login.wait_for_kernel(console, 5, "=> ")
+        with pytest.raises(ProductError, match=r"'login: ' came again after each of 3 logins as 'admin'"):
+            login.log_in(console, "login: ", "admin", "# ", 10)
 
 
 @pytest.mark.parametrize("state", ["login", "shell", "half a line", "a program", "an agent"])
-def test_a_board_that_is_up_is_attached_to(state: str, tmp_path: Path) -> None:
+def test_attach_gets_a_shell_from_any_console_state(state: str, tmp_path: Path) -> None:
     """Whatever the one before left on its console."""
     with on_the_bench(tmp_path) as (board, console):
         board.on(bootloader=False)
@@ -105,13 +106,13 @@ def test_a_board_that_is_up_is_attached_to(state: str, tmp_path: Path) -> None:
             console.expect("cat", 5, "the echo")
         if state == "an agent":
             SerialShell(console)
-        linux.attach(console, "login: ", "root", "# ", 5)
+        login.attach(console, "login: ", "root", "# ", 5)
         assert SerialShell(console).run("echo up").text == "up\n"
 
 
-def test_a_console_where_nobody_answers_cannot_be_attached_to(tmp_path: Path) -> None:
+def test_attach_to_a_silent_console_times_out(tmp_path: Path) -> None:
     with on_the_bench(tmp_path) as (_, console), pytest.raises(ConsoleTimeout, match="the prompt"):
-        linux.attach(console, "login: ", "root", "# ", 0.3)
+        login.attach(console, "login: ", "root", "# ", 0.3)
 
 
 TROUBLE = {
@@ -125,7 +126,7 @@ TROUBLE = {
 
 
 @pytest.mark.parametrize("name", TROUBLE)
-def test_trouble_of_the_kernel_ends_a_command_at_once_and_is_told_whole(name: str, tmp_path: Path) -> None:
+def test_kernel_fault_ends_a_command_at_once_and_is_reported_completely(name: str, tmp_path: Path) -> None:
     with on_the_bench(tmp_path) as (board, console):
         up(board, console)
         shell = SerialShell(console)
@@ -142,17 +143,17 @@ def test_trouble_of_the_kernel_ends_a_command_at_once_and_is_told_whole(name: st
 
 
 @pytest.mark.parametrize("while_what", ["it boots", "a command runs", "nobody waits"])
-def test_a_reset_that_nobody_asked_for_is_seen(while_what: str, tmp_path: Path) -> None:
+def test_unexpected_reset_is_a_product_failure(while_what: str, tmp_path: Path) -> None:
     with on_the_bench(tmp_path) as (board, console):
         board.on(bootloader=False)
-        linux.await_kernel(console, 5, "=> ")
+        login.wait_for_kernel(console, 5, "=> ")
         if while_what == "it boots":
-            linux.watch(console)
+            watch_for_kernel_faults(console)
             board.reset()
             with pytest.raises(ProductError, match=r"^unexpected reset, seen on the console: U-Boot"):
-                linux.log_in(console, "never: ", "root", "# ", 5)
+                login.log_in(console, "never: ", "root", "# ", 5)
             return
-        linux.log_in(console, "login: ", "root", "# ", 5)
+        login.log_in(console, "login: ", "root", "# ", 5)
         shell = SerialShell(console)
         board.later(0.1, board.reset)
         if while_what == "nobody waits":
@@ -161,7 +162,7 @@ def test_a_reset_that_nobody_asked_for_is_seen(while_what: str, tmp_path: Path) 
             shell.run("sleep 60", timeout=60)
 
 
-def test_a_kernel_that_comes_back_without_a_banner_is_a_reset_too(tmp_path: Path) -> None:
+def test_kernel_start_without_bootloader_banner_is_an_unexpected_reset(tmp_path: Path) -> None:
     with on_the_bench(tmp_path) as (board, console):
         up(board, console)
         board.off()
@@ -170,7 +171,7 @@ def test_a_kernel_that_comes_back_without_a_banner_is_a_reset_too(tmp_path: Path
             console.expect("never", 5, "what never comes")
 
 
-def test_a_board_that_says_what_a_healthy_one_says_raises_no_alarm(tmp_path: Path) -> None:
+def test_messages_of_a_healthy_kernel_are_no_kernel_fault(tmp_path: Path) -> None:
     healthy = (
         "NET: Registered PF_INET6 protocol family",
         "EFI: Das U-Boot is not here",
@@ -186,9 +187,9 @@ def test_a_board_that_says_what_a_healthy_one_says_raises_no_alarm(tmp_path: Pat
         assert console.kernel_fault is None
 
 
-def test_a_board_that_hangs_is_noticed_by_asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serial_shell, "PATIENCE", 0.5)
-    monkeypatch.setattr(serial_shell, "GRACE", 0.2)
+def test_hung_board_is_detected_by_a_command_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serial_shell, "AGENT_TIMEOUT", 0.5)
+    monkeypatch.setattr(serial_shell, "STATUS_TIMEOUT", 0.2)
     with on_the_bench(tmp_path) as (board, console):
         up(board, console)
         assert console.responds(2)

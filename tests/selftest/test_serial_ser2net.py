@@ -83,10 +83,10 @@ def board() -> Iterator[SimulatedBoard]:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_console_server_is_used_and_may_be_started_anew(
+def test_shell_survives_a_restart_of_the_console_server(
     protocol: str, board: SimulatedBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serial_shell, "QUIET", 0.5)
+    monkeypatch.setattr(serial_shell, "SILENCE_TIMEOUT", 0.5)
     with behind(tmp_path, board, protocol) as (server, console):
         up(board, console)
         shell = SerialShell(console)
@@ -98,15 +98,15 @@ def test_a_console_server_is_used_and_may_be_started_anew(
         assert count.read_text() == "once\n"
         assert shell.run("cat", stdin=DATA).output == DATA
         assert console.reconnections == 1
-        assert "(the console had dropped: " in (tmp_path / "console.log").read_text()
+        assert "(the console dropped: " in (tmp_path / "console.log").read_text()
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_command_outlives_a_console_server_that_is_started_anew(
+def test_running_command_survives_a_restart_of_the_console_server(
     protocol: str, board: SimulatedBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its answer comes while nobody listens, and is asked for again."""
-    monkeypatch.setattr(serial_shell, "QUIET", 0.5)
+    monkeypatch.setattr(serial_shell, "SILENCE_TIMEOUT", 0.5)
     with behind(tmp_path, board, protocol) as (server, console):
         up(board, console)
         shell = SerialShell(console)
@@ -115,13 +115,13 @@ def test_a_command_outlives_a_console_server_that_is_started_anew(
         assert shell.run("sleep 0.5; echo done", timeout=3).text == "done\n"
 
 
-def test_a_console_server_that_stays_away_is_the_lab(
+def test_stopped_console_server_is_a_lab_error(
     board: SimulatedBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(console_module, "RECONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(console_module, "RECONNECT_TIMEOUT", 0.5)
     with behind(tmp_path, board, "rfc2217") as (server, console):
         server.stop()
-        with pytest.raises(LabError, match=r"the console was lost: .*, and in 0.5 s it could not be opened again"):
+        with pytest.raises(LabError, match=r"the console was lost: .*; reconnecting failed for 0\.5 s"):
             console.expect("never", 10, "what never comes")
         with pytest.raises(LabError, match="the console was lost"):
             console.type_keys("x")

@@ -11,11 +11,11 @@ import pytest
 from debian_programs import find_program
 from simulated_board import OOPS, Line, SimulatedBoard, marks
 
-from fixtures.boot import linux
+from fixtures.boot import login
 from fixtures.link import flow_control, serial_shell
 from fixtures.link.console import Console
+from fixtures.link.serial_protocol import checksum
 from fixtures.link.serial_shell import SerialShell
-from fixtures.link.serial_wire import sum_of
 from fixtures.outcome import LabError, ProductError
 
 RANDOM = random.Random(1).randbytes(12000)
@@ -28,10 +28,10 @@ DMESG = "".join(f"[   12.3456{number:02}] oops <hil:1:end=1:end> {line}\n" for n
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait less than for a real board, so that what gets lost is asked for sooner."""
-    monkeypatch.setattr(flow_control, "STALL", 0.2)
-    monkeypatch.setattr(serial_shell, "QUIET", 0.4)
-    monkeypatch.setattr(serial_shell, "GRACE", 0.4)
-    monkeypatch.setattr(serial_shell, "PATIENCE", 3.0)
+    monkeypatch.setattr(flow_control, "ECHO_TIMEOUT", 0.2)
+    monkeypatch.setattr(serial_shell, "SILENCE_TIMEOUT", 0.4)
+    monkeypatch.setattr(serial_shell, "STATUS_TIMEOUT", 0.4)
+    monkeypatch.setattr(serial_shell, "AGENT_TIMEOUT", 3.0)
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def logged_in(
     board = SimulatedBoard(shell=words, echo=echo, controlling=controlling)
     with board, Console(board.url, 115200, folder / "console.log") as console:
         board.on(bootloader=False)
-        linux.log_in(console, "login: ", "root", "# ", 10)
+        login.log_in(console, "login: ", "root", "# ", 10)
         board.line = line or Line()
         yield board, console
 
@@ -61,7 +61,7 @@ def shell(tmp_path: Path) -> Iterator[SerialShell]:
 
 
 @pytest.mark.parametrize("kind", SHELLS, ids=lambda kind: kind[0])
-def test_output_status_and_input_come_through_any_shell(kind: Sequence[str], tmp_path: Path) -> None:
+def test_output_exit_status_and_input_work_in_every_shell(kind: Sequence[str], tmp_path: Path) -> None:
     with logged_in(tmp_path, shell=kind) as (_, console):
         shell = SerialShell(console)
         result = shell.run("echo out; echo err >&2; exit 7")
@@ -72,7 +72,7 @@ def test_output_status_and_input_come_through_any_shell(kind: Sequence[str], tmp
         assert shell.run("cat").output == b""
 
 
-def test_any_byte_comes_through(shell: SerialShell) -> None:
+def test_every_byte_value_passes_through_a_command(shell: SerialShell) -> None:
     """Control characters, quotes, what looks like marks, prompts, kernel messages."""
     text = (
         "echo '\\x03 \t # \"$HOME\" é [ 1.000000] <hil:0:end=0:end>'; printf '\\000\\003\\004\\021\\177\\377\\r\\n# '"
@@ -83,22 +83,22 @@ def test_any_byte_comes_through(shell: SerialShell) -> None:
     assert shell.run("cat", stdin=everything).output == everything
 
 
-def test_input_that_is_on_the_board_does_not_travel_again(shell: SerialShell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_input_already_on_the_board_is_not_sent_again(shell: SerialShell, monkeypatch: pytest.MonkeyPatch) -> None:
     others = random.Random(2).randbytes(12000)
-    monkeypatch.setattr(serial_shell, "KEPT", 20000)
+    monkeypatch.setattr(serial_shell, "MAX_STORED_INPUT", 20000)
     carried = []
     for data in (RANDOM, RANDOM, others, RANDOM):  # the third has no room beside the first
-        before = shell.traffic.carried
-        assert shell.run("sha256sum", stdin=data).text.startswith(sum_of(data))
-        carried.append(shell.traffic.carried - before)
+        before = shell.traffic.payload_bytes
+        assert shell.run("sha256sum", stdin=data).text.startswith(checksum(data))
+        carried.append(shell.traffic.payload_bytes - before)
     assert carried == [12000, 0, 12000, 12000]
 
 
-def test_output_that_looks_like_kernel_messages_comes_back_whole_and_is_no_alarm(shell: SerialShell) -> None:
+def test_output_that_looks_like_a_kernel_fault_is_only_output(shell: SerialShell) -> None:
     assert shell.run("cat", stdin=DMESG.encode()).text == DMESG
 
 
-def test_a_command_takes_one_round_trip(tmp_path: Path) -> None:
+def test_command_takes_one_round_trip(tmp_path: Path) -> None:
     """Nothing is typed after the board's first answer to it."""
     with logged_in(tmp_path) as (board, console):
         shell = SerialShell(console)
@@ -126,7 +126,7 @@ BAD_LINES = {
 
 
 @pytest.mark.parametrize("name", BAD_LINES)
-def test_a_bad_line_changes_nothing(name: str, tmp_path: Path) -> None:
+def test_bad_line_does_not_change_results(name: str, tmp_path: Path) -> None:
     with logged_in(tmp_path, BAD_LINES[name]) as (_, console):
         shell = SerialShell(console)
         assert shell.run("cat; exit 3", stdin=RANDOM).output == RANDOM
@@ -139,7 +139,7 @@ def test_a_bad_line_changes_nothing(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [b"<hil:", b":begin", b":status:", b":block:", b":end=", b"# "])
-def test_a_kernel_message_may_break_any_mark(text: bytes, tmp_path: Path) -> None:
+def test_kernel_message_within_a_mark_is_removed(text: bytes, tmp_path: Path) -> None:
     with logged_in(tmp_path) as (board, console):
         shell = SerialShell(console)
         board.line.message_within.append(text)
@@ -148,21 +148,21 @@ def test_a_kernel_message_may_break_any_mark(text: bytes, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("kind", [SHELLS[0], SHELLS[2]], ids=lambda kind: kind[0])
-def test_no_echo_is_needed(kind: Sequence[str], tmp_path: Path) -> None:
+def test_terminal_without_echo_works(kind: Sequence[str], tmp_path: Path) -> None:
     with logged_in(tmp_path, shell=kind, echo=False) as (_, console):
         shell = SerialShell(console)
         assert shell.run("cat", stdin=RANDOM[:2000]).output == RANDOM[:2000]
 
 
-def test_a_line_that_carries_nothing_whole_is_the_labs_fault(tmp_path: Path) -> None:
+def test_line_that_damages_every_block_is_a_lab_error(tmp_path: Path) -> None:
     with logged_in(tmp_path) as (board, console):
         shell = SerialShell(console)
         board.line = Line(message_every=60, timestamps=False)
-        with pytest.raises(LabError, match="damages what it carries"):
+        with pytest.raises(LabError, match="damages data"):
             shell.run("cat", stdin=RANDOM[:3000])
 
 
-def test_a_late_command_is_ended_and_the_shell_is_usable_after_it(shell: SerialShell) -> None:
+def test_command_timeout_leaves_a_usable_shell(shell: SerialShell) -> None:
     started = time.monotonic()
     with pytest.raises(ProductError, match=r"(?s)did not end within 0.3 s: echo some.*some$"):
         shell.run("echo some; trap '' INT TERM; sleep 30 & sleep 30", timeout=0.3)
@@ -170,7 +170,7 @@ def test_a_late_command_is_ended_and_the_shell_is_usable_after_it(shell: SerialS
     assert shell.run("echo next").text == "next\n"
 
 
-def test_a_late_command_is_ended_where_ctrl_c_reaches_nobody(tmp_path: Path) -> None:
+def test_command_timeout_works_without_a_controlling_terminal(tmp_path: Path) -> None:
     with logged_in(tmp_path, controlling=False) as (_, console):
         shell = SerialShell(console)
         with pytest.raises(ProductError, match=r"did not end within 0\.1 s"):
@@ -178,7 +178,7 @@ def test_a_late_command_is_ended_where_ctrl_c_reaches_nobody(tmp_path: Path) -> 
         assert shell.run("echo next").text == "next\n"
 
 
-def test_an_answer_that_the_line_swallowed_is_asked_for_again(tmp_path: Path) -> None:
+def test_lost_response_is_requested_again_without_running_the_command_twice(tmp_path: Path) -> None:
     """The command had ended; nothing of that arrived. It is not run twice, and it was not late."""
     with logged_in(tmp_path) as (board, console):
         shell = SerialShell(console)
@@ -189,7 +189,7 @@ def test_an_answer_that_the_line_swallowed_is_asked_for_again(tmp_path: Path) ->
         assert count.read_text() == "once\n"
 
 
-def test_a_request_that_the_line_swallowed_is_typed_again_and_not_run_twice(tmp_path: Path) -> None:
+def test_request_with_a_lost_response_is_repeated_without_running_twice(tmp_path: Path) -> None:
     with logged_in(tmp_path) as (board, console):
         shell = SerialShell(console)
         count = tmp_path / "count"
@@ -198,7 +198,7 @@ def test_a_request_that_the_line_swallowed_is_typed_again_and_not_run_twice(tmp_
         assert count.read_text() == "once\n"
 
 
-def test_a_silent_board_is_a_failure_of_the_product(tmp_path: Path) -> None:
+def test_silent_board_is_a_product_failure(tmp_path: Path) -> None:
     with logged_in(tmp_path) as (board, console):
         shell = SerialShell(console)
         board.hang()
@@ -209,7 +209,7 @@ def test_a_silent_board_is_a_failure_of_the_product(tmp_path: Path) -> None:
             shell.run("true")
 
 
-def test_an_oops_ends_a_command_at_once(tmp_path: Path) -> None:
+def test_kernel_oops_ends_a_command_at_once(tmp_path: Path) -> None:
     with logged_in(tmp_path) as (board, console):
         shell = SerialShell(console)
         started = time.monotonic()
@@ -221,14 +221,14 @@ def test_an_oops_ends_a_command_at_once(tmp_path: Path) -> None:
         assert OOPS[0] in report and OOPS[-1] in report
 
 
-def test_a_file_that_is_not_there_is_told(shell: SerialShell, tmp_path: Path) -> None:
+def test_missing_file_or_folder_is_a_product_failure(shell: SerialShell, tmp_path: Path) -> None:
     with pytest.raises(ProductError, match="exit status"):
         shell.get(str(tmp_path / "absent"))
     with pytest.raises(ProductError, match="exit status"):
         shell.put(b"x", str(tmp_path / "no/such/folder"))
 
 
-def test_a_board_that_lacks_a_program_is_told(tmp_path: Path) -> None:
+def test_error_names_the_program_that_the_board_lacks(tmp_path: Path) -> None:
     folder = tmp_path / "bin"
     folder.mkdir()
     for program in ("mkdir", "cat", "rm", "gzip", "sed", "sh", "sha256sum"):
@@ -244,7 +244,7 @@ def test_a_board_that_lacks_a_program_is_told(tmp_path: Path) -> None:
             SerialShell(console)
 
 
-def test_openssl_serves_where_there_is_no_base64(tmp_path: Path) -> None:
+def test_openssl_replaces_a_missing_base64(tmp_path: Path) -> None:
     folder = tmp_path / "bin"
     folder.mkdir()
     for program in (
@@ -269,7 +269,7 @@ def test_openssl_serves_where_there_is_no_base64(tmp_path: Path) -> None:
         assert SerialShell(console).run("cat", stdin=RANDOM).output == RANDOM
 
 
-def test_nothing_is_left_behind(tmp_path: Path) -> None:
+def test_close_removes_the_folder_of_the_agent(tmp_path: Path) -> None:
     with logged_in(tmp_path) as (_, console):
         shell = SerialShell(console)
         folder = shell.run("pwd").text.strip()
@@ -282,7 +282,7 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
         assert again.run("echo again").text == "again\n"
 
 
-def test_an_agent_that_was_left_running_is_replaced(tmp_path: Path) -> None:
+def test_agent_left_by_a_killed_run_is_replaced(tmp_path: Path) -> None:
     """By a run that was killed, on a board that nobody has switched off since."""
     with logged_in(tmp_path) as (_, console):
         first = SerialShell(console).run("pwd").text.strip()
@@ -291,9 +291,9 @@ def test_an_agent_that_was_left_running_is_replaced(tmp_path: Path) -> None:
         assert first == second  # the same login shell's folder, made anew
 
 
-def test_the_line_is_used_well(tmp_path: Path) -> None:
+def test_transfer_uses_most_of_the_line_speed(tmp_path: Path) -> None:
     """At 115200 baud, of the line's speed."""
     with logged_in(tmp_path, Line(baud=115200)) as (_, console):
         shell = SerialShell(console)
         assert shell.run("cat", stdin=RANDOM).output == RANDOM
-        assert shell.traffic.share > 0.6, shell.traffic
+        assert shell.traffic.utilization > 0.6, shell.traffic
