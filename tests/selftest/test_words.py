@@ -23,7 +23,7 @@ IN_TEXT = re.compile(
     re.IGNORECASE,
 )
 """Words that no docstring or comment contains."""
-UNITS = re.compile(r"\bseconds?\b")
+UNITS = re.compile(r"\bseconds?\b", re.IGNORECASE)
 TIMES = re.compile(r"(^|_)(TIMEOUT|INTERVAL|SECONDS|DELAY)$")
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
