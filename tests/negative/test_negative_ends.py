@@ -64,7 +64,7 @@ def test_killed_qemu_is_a_lab_error_and_results_are_kept() -> None:
     assert run.status == 9, run.text
     (test, reason), (_, then) = run.tests("error").items()
     assert test.startswith("test_aes.py::test_known_answers[") and " was lost while running: " in reason, reason
-    assert f"{UNIT} was set aside: " in then and "no other unit of its type is left" in then, then
+    assert f"{UNIT} is quarantined: " in then and "no other unit of its type is left" in then, then
     ((unasked,),) = [[record["total"] for record in run.of("unasked")]]
     assert f"not asked {unasked}, in " in run.text and unasked == 395 - len(run.tests("passed")) - 2, run.text
     passed = run.tests("passed")

@@ -82,7 +82,7 @@ def test_dead_unit_leaves_its_tests_to_the_other(tmp_path: Path) -> None:
     ((_, reason),) = run.tests("error").items()
     assert "lost" in reason, reason
     assert count_by_unit(run)[units[1]] > count_by_unit(run)[units[0]]
-    assert [record["by"] for record in run.of("recovery")][-1] == "set aside"
+    assert [record["by"] for record in run.of("recovery")][-1] == "quarantine"
     assert len(run.tests("passed")) == 151, run.text
 
 

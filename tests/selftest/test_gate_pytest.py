@@ -198,7 +198,7 @@ def test_tests_after_a_lost_connection_get_a_new_shell(host: HostBoard, tmp_path
     assert names(run, "passed") == ["test_before", "test_after", "test_command_runs_on_the_board"] and names(
         run, "error"
     ) == ["test_lost"], run.text
-    assert [line["by"] for line in run.of("recovery")] == ["interrupted and connected again"]
+    assert [line["by"] for line in run.of("recovery")] == ["reconnect"]
 
 
 def test_gates_on_two_units_keep_their_failures_apart() -> None:
