@@ -29,7 +29,7 @@ def reason_of_the_only(outcome: str, run: GateResult) -> str:
     return reason
 
 
-@pytest.mark.parametrize("unit", [UNIT, "virt/serial"])
+@pytest.mark.parametrize("unit", [UNIT, "virt/serial"], ids=["SSH and console", "console"])
 def test_kernel_crash_fails_the_running_test(unit: str) -> None:
     run = run_with_fault("echo c > /proc/sysrq-trigger", unit)
     assert run.status == 1, run.text

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.gate.calibration import told
+from fixtures.gate.calibration import calibration_text
 from fixtures.lab.board import Bounds, Throughput, load_board
 from fixtures.outcome import UsageError
 from fixtures.record.record import RunRecord, read
@@ -100,13 +100,13 @@ def calibration_output(
             record.write("witness", layer="engine", after=1, proven=proven, **fields)
         record.write("calibration", **asdict(derive_bounds(measurement(*STEADY), 1e6)))
         record.write("verdict", **asdict(decide(read(record.folder))))
-    return told(read(record.folder), record.folder)
+    return calibration_text(read(record.folder), record.folder)
 
 
 def test_healthy_run_ends_with_bounds(tmp_path: Path) -> None:
     text = calibration_output(tmp_path)
     intro, _, pasted = text.partition("\n\n")
-    assert intro == "--calibrate: for the board file, in the place of its `throughput`:"
+    assert intro == "--calibrate: replace `throughput` in the board file by:"
     (entry,) = loaded(pasted, tmp_path)
     assert entry.bounds[16384].floor == 4.4e7
     assert entry.calibrated
@@ -136,7 +136,7 @@ def test_algorithm_without_a_promise_needs_no_proof(tmp_path: Path) -> None:
 def test_run_without_measurements_gives_no_bounds(tmp_path: Path) -> None:
     with RunRecord.create(tmp_path, "virt", version="0") as record:
         record.write("test", nodeid="t", outcome="passed", seconds=1.0, reason="")
-    assert "- nothing was measured" in told(read(record.folder), record.folder)
+    assert "- nothing was measured" in calibration_text(read(record.folder), record.folder)
 
 
 def test_calibration_survives_the_record(tmp_path: Path) -> None:
@@ -153,9 +153,9 @@ def test_calibration_survives_the_record(tmp_path: Path) -> None:
         (["--calibrate"], "--calibrate measures a unit: add --board NAME"),
         (
             ["--board", "virt", "--calibrate", "tests/test_throughput.py"],
-            "--calibrate: test_throughput.py is not asked with --calibrate",
+            "--calibrate: test_throughput.py does not run with it",
         ),
-        (["--board", "virt", "tests/test_calibrate.py"], "--calibrate: test_calibrate.py is asked with it alone"),
+        (["--board", "virt", "tests/test_calibrate.py"], "--calibrate: test_calibrate.py runs with it alone"),
         (["--board", "{here}/none.yaml", "--calibrate"], "--calibrate: board none lists no throughput; write the"),
     ],
 )
