@@ -158,9 +158,9 @@ def test_host_without_apt_gets_the_list_of_missing_packages(tmp_path: Path) -> N
     [(0, "Failed to find an available port"), (1, "Could not set up host forwarding rule")],
     ids=["none for the console", "none for SSH"],
 )
-def test_missing_port_is_reported_with_the_output_of_qemu(free: int, said: str) -> None:
+def test_missing_port_is_reported_with_the_output_of_qemu(free: int, message: str) -> None:
     needs(*NETWORK)
     host.prepare(lambda _: None)
     build(None, None, lambda _: None)  # nothing can be downloaded from that network namespace
     few_ports = (*NETWORK, sys.executable, ROOT / "tests/negative/few_ports.py", str(free))
-    assert_lab_error(run_gate("--board", UNIT, before=few_ports), f"QEMU does not start: .*; it said: .*{said}")
+    assert_lab_error(run_gate("--board", UNIT, before=few_ports), f"QEMU does not start: .*; it said: .*{message}")

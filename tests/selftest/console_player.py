@@ -1,4 +1,4 @@
-"""The board's side of a console: says and hears one byte at a time, over a pty or as a server of TCP.
+"""The board side of a console: sends and receives one byte at a time, over a pty or a TCP server.
 
 `UBootPlayer` behaves as U-Boot does, by its source: common/autoboot.c (the countdown), common/cli_readline.c (the
 echo), common/cli_hush.c (`;`, `$?`). What Linux says is a record of the virtual board.
@@ -42,21 +42,21 @@ class Player:
             self._hung_up.set()
             self._close()
 
-    def say(self, text: str | bytes, pause: float = 0.0) -> None:
+    def send_text(self, text: str | bytes, pause: float = 0.0) -> None:
         """Say one byte at a time. :param pause: seconds between bytes."""
         data = text.encode() if isinstance(text, str) else text
         for place in range(len(data)):
-            self.pour(data[place : place + 1])
+            self.send_bytes(data[place : place + 1])
             if pause:
                 time.sleep(pause)
 
-    def pour(self, data: bytes) -> None:
+    def send_bytes(self, data: bytes) -> None:
         """Say all at once, as fast as it is taken."""
         while data:
             self._see_line()
             data = data[os.write(self._descriptor, data) :]
 
-    def heard(self, seconds: float = PATIENCE) -> str | None:
+    def receive_key(self, seconds: float = PATIENCE) -> str | None:
         """The next byte that was typed, as a character; None if there is none in time."""
         deadline = time.monotonic() + seconds
         while True:
@@ -72,16 +72,16 @@ class Player:
         if self._hung_up.is_set():
             raise HungUpError
 
-    def hear(self, until: str, echo: bool = True) -> str:
-        """What is typed up to and with a character; as a terminal does, say it back, and a new line for a return."""
+    def receive_line(self, until: str, echo: bool = True) -> str:
+        """Receive up to and including a character, and echo it as a terminal does, with a newline for a return."""
         text = ""
         while not text.endswith(until):
-            character = self.heard()
+            character = self.receive_key()
             if character is None:
                 raise AssertionError(f"typed was {text!r}, and no {until!r} after it")
             text += character
             if echo:
-                self.say("\r\n" if character == "\r" else character)
+                self.send_text("\r\n" if character == "\r" else character)
         return text
 
 
@@ -177,31 +177,31 @@ class UBootPlayer(threading.Thread):
     def run(self) -> None:
         """Play until the line is hung up."""
         try:
-            self._line.say(BANNER)
+            self._line.send_text(BANNER)
             if self._is_interrupted():
-                self._line.say(self.PROMPT)
+                self._line.send_text(self.PROMPT)
                 while self._next_line():
-                    self._line.say(self.PROMPT)
+                    self._line.send_text(self.PROMPT)
             else:
-                self._line.say(self._autoboot)
+                self._line.send_text(self._autoboot)
         except (HungUpError, OSError):
             return
-        except Exception as error:  # noqa: BLE001 - whoever plays is told
+        except Exception as error:  # noqa: BLE001 - re-raised when the player ends
             self.failure = error
 
     def _is_interrupted(self) -> bool:
         """Count down; a key that is typed meanwhile stops it."""
-        self._line.say("Hit any key to stop autoboot:  2 ")
-        key = self._line.heard(self._countdown) if self._countdown else None
-        self._line.say("\b\b\b 0 \r\n")
+        self._line.send_text("Hit any key to stop autoboot:  2 ")
+        key = self._line.receive_key(self._countdown) if self._countdown else None
+        self._line.send_text("\b\b\b 0 \r\n")
         return key is not None
 
     def _next_line(self) -> bool:
         """Read a line and run it; False once the kernel has the line."""
-        line = self._line.hear("\r")[:-1]
+        line = self._line.receive_line("\r")[:-1]
         for command in (part.strip() for part in line.split(";")):
             if command == "echo status=$?":
-                self._line.say(f"status={self._status}\r\n")
+                self._line.send_text(f"status={self._status}\r\n")
             elif command.startswith("booti") and self._linux:
                 self.ran.append(command)
                 self._linux(self._line)
@@ -209,7 +209,7 @@ class UBootPlayer(threading.Thread):
             else:
                 self.ran.append(command)
                 printed, self._status = self._answer(command)
-                self._line.say(printed)
+                self._line.send_text(printed)
         return True
 
     def _answer(self, command: str) -> tuple[str, int]:
@@ -220,7 +220,7 @@ class UBootPlayer(threading.Thread):
 
 
 def linux(line: Player) -> None:
-    """What the virtual board said, up to a shell for whoever logs in; then a shell that only echoes."""
-    line.pour(LINUX.encode())
-    line.hear("\r")
-    line.say("\r\nBusyBox v1.35.0 (Debian 1:1.35.0-4+deb12u1+b1) built-in shell (ash)\r\n\r\n/root # ")
+    """Print the log of the virtual board up to the login; then play a shell that only echoes."""
+    line.send_bytes(LINUX.encode())
+    line.receive_line("\r")
+    line.send_text("\r\nBusyBox v1.35.0 (Debian 1:1.35.0-4+deb12u1+b1) built-in shell (ash)\r\n\r\n/root # ")

@@ -36,7 +36,7 @@ class HostBoard:
 
     folder: Path
     board: dict[str, Any]
-    """The content of the board file. It may be changed before `ask`."""
+    """The content of the board file. It may be changed before `run_gate`."""
     units: list[dict[str, Any]]
     """The units of the lab file, each of another board."""
 
@@ -49,7 +49,7 @@ class HostBoard:
         """Add a board of another name, whose unit is this host too."""
         self.units.append({**self.units[0], "board": name})
 
-    def ask(self, *arguments: str | Path, environment: Mapping[str, str] | None = None) -> GateResult:
+    def run_gate(self, *arguments: str | Path, environment: Mapping[str, str] | None = None) -> GateResult:
         """Run the gate on this unit to its end.
 
         :param environment: variables to add. Plugins of this folder can be loaded by `-p NAME`.

@@ -1,7 +1,7 @@
-"""A simulated unit for tests of power: a console as a TCP server, and a file in the place of its mains.
+"""A simulated unit for tests of power: a console as a TCP server, and a file that holds "on" while it has power.
 
 As a program: `powered.py FILE [SILENT]` prints its port, and plays a board as long as FILE holds "on": a boot on
-power-on, an answer to any key afterwards. SILENT: it says nothing, like a board that hangs, or another's console.
+power-on, an answer to any key afterwards. SILENT: it prints nothing, like a board that hangs.
 """
 
 import contextlib
@@ -16,17 +16,17 @@ from pathlib import Path
 
 BOOT = b"\r\nU-Boot 2023.04\r\nHit any key to stop autoboot:  3 "
 NOISE = b"\x00\xff\x00\r\n"
-"""What a line without power delivers as its voltage falls."""
+"""What the line of a board delivers as its supply voltage falls."""
 
 
-def play(mains: Path, silent: bool) -> None:
+def play(power_file: Path, silent: bool) -> None:
     """Serve the console until standard input ends."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         print(server.getsockname()[1], flush=True)  # noqa: T201
         console, _ = server.accept()
-        had_power = powered(mains)
+        had_power = powered(power_file)
         while not select.select([sys.stdin], [], [], 0)[0]:
-            has_power = powered(mains)
+            has_power = powered(power_file)
             if has_power != had_power and not silent:
                 console.sendall(BOOT if has_power else NOISE)
             had_power = has_power
@@ -38,17 +38,17 @@ def play(mains: Path, silent: bool) -> None:
                     console.sendall(b"<INTERRUPT>\r\n=> ")
 
 
-def powered(mains: Path) -> bool:
-    """Whether the mains are on."""
+def powered(power_file: Path) -> bool:
+    """Return whether the file holds "on"."""
     with contextlib.suppress(FileNotFoundError):
-        return mains.read_text().strip() == "on"
+        return power_file.read_text().strip() == "on"
     return False
 
 
 @contextmanager
-def unit(mains: Path, *, silent: bool = False) -> Iterator[str]:
-    """A unit on these mains, in a process of its own; gives the URL of its console."""
-    command = [sys.executable, __file__, str(mains), *(["silent"] if silent else [])]
+def unit(power_file: Path, *, silent: bool = False) -> Iterator[str]:
+    """Run a unit in a process of its own; give the URL of its console."""
+    command = [sys.executable, __file__, str(power_file), *(["silent"] if silent else [])]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         try:
@@ -57,11 +57,11 @@ def unit(mains: Path, *, silent: bool = False) -> Iterator[str]:
             process.kill()
 
 
-def wait_for(mains: Path, content: str, seconds: float = 5.0) -> None:
-    """Wait until the file holds this."""
-    deadline = time.monotonic() + seconds
-    while mains.read_text().strip() != content:
-        assert time.monotonic() < deadline, f"{mains}: {mains.read_text()!r}; expected {content!r}"
+def wait_for(power_file: Path, content: str, timeout: float = 5.0) -> None:
+    """Wait until the file holds a text. :param timeout: seconds."""
+    deadline = time.monotonic() + timeout
+    while power_file.read_text().strip() != content:
+        assert time.monotonic() < deadline, f"{power_file}: {power_file.read_text()!r}; expected {content!r}"
         time.sleep(0.01)
 
 

@@ -105,7 +105,7 @@ class SimulatedBoard:
         self._keys: queue.Queue[bytes] = queue.Queue()
         self._terminal: int | None = None  # of the shell, our side
         self._process: subprocess.Popen[bytes] | None = None
-        self._epoch = 0  # counts resets and power cuts; whoever plays an older one falls silent
+        self._epoch = 0  # counts resets and power cuts; output of an older epoch is dropped
         self._hung = False
         self._gone = False
         self._sending = threading.Lock()
@@ -190,7 +190,7 @@ class SimulatedBoard:
         except EOFError:
             return
 
-    def _say(self, epoch: int, text: str) -> None:
+    def _print(self, epoch: int, text: str) -> None:
         if epoch != self._epoch:
             raise EOFError
         self._send(text.encode())
@@ -208,28 +208,28 @@ class SimulatedBoard:
     def _start_bootloader(self, epoch: int) -> None:
         while not self._keys.empty():
             self._keys.get()
-        self._say(epoch, UBOOT + COUNTDOWN)
+        self._print(epoch, UBOOT + COUNTDOWN)
         if self._key(epoch, 0.5):
-            self._say(epoch, f"\b\b\b 0 \r\n{PROMPT}")
+            self._print(epoch, f"\b\b\b 0 \r\n{PROMPT}")
             while self._command(epoch, self._line_of(epoch)):
-                self._say(epoch, PROMPT)
+                self._print(epoch, PROMPT)
 
     def _start_kernel(self, epoch: int) -> None:
-        self._say(epoch, "\r\nStarting kernel ...\r\n\r\n")
+        self._print(epoch, "\r\nStarting kernel ...\r\n\r\n")
         for number, line in enumerate(KERNEL):
-            self._say(epoch, f"[{number * 0.3 if number > 1 else 0:12.6f}] {line}\r\n")
+            self._print(epoch, f"[{number * 0.3 if number > 1 else 0:12.6f}] {line}\r\n")
 
     def _line_of(self, epoch: int) -> str:
         """Read a line as a boot loader does: every character is echoed as it comes."""
         line = ""
         while (key := self._key(epoch)) not in ("\r", "\n"):
             if key == "\x03":
-                self._say(epoch, f"<INTERRUPT>\r\n{PROMPT}")
+                self._print(epoch, f"<INTERRUPT>\r\n{PROMPT}")
                 line = ""
                 continue
             line += key
-            self._say(epoch, key)
-        self._say(epoch, "\r\n")
+            self._print(epoch, key)
+        self._print(epoch, "\r\n")
         return line
 
     def _command(self, epoch: int, line: str) -> bool:
@@ -248,24 +248,24 @@ class SimulatedBoard:
                 "": "",
             }
             if words[0] == "echo":
-                self._say(epoch, " ".join(words[1:]).replace("$?", str(status)) + "\r\n")
+                self._print(epoch, " ".join(words[1:]).replace("$?", str(status)) + "\r\n")
                 status = 0
             elif words[0] in answers:
-                self._say(epoch, answers[words[0]])
+                self._print(epoch, answers[words[0]])
                 status = 0
             else:
-                self._say(epoch, f"Unknown command '{words[0]}' - try 'help'\r\n")
+                self._print(epoch, f"Unknown command '{words[0]}' - try 'help'\r\n")
                 status = 1
         return True
 
     def _log_in(self, epoch: int) -> None:
         while True:
-            self._say(epoch, "\r\nSimulated 1.0 board ttyS0\r\n\r\nboard login: ")
+            self._print(epoch, "\r\nSimulated 1.0 board ttyS0\r\n\r\nboard login: ")
             if self._line_of(epoch) == "root":
                 return
-            self._say(epoch, "Password: ")
+            self._print(epoch, "Password: ")
             self._line_of(epoch)
-            self._say(epoch, "Login incorrect\r\n")
+            self._print(epoch, "Login incorrect\r\n")
 
     def _run_shell(self, epoch: int) -> None:
         terminal, inside = pty.openpty()

@@ -34,7 +34,7 @@ def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class Bench:
-    """A unit in a folder: its mains are a file, its TFTP server another folder."""
+    """A unit in a folder: its power commands append to a file, its TFTP server serves a folder."""
 
     folder: Path
     unit: Unit
@@ -56,8 +56,8 @@ class Bench:
         return Image("release", {name: self.folder / name for name in ("kernel", "initrd")})
 
     def switched(self) -> list[str]:
-        """What was done to the mains."""
-        return (self.folder / "mains").read_text().split()
+        """Return the power commands that were run, in order."""
+        return (self.folder / "power").read_text().split()
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def on_the_bench(folder: Path, *, on: str = "true", kernel: Callable[[Player], N
     for name in ("kernel", "initrd"):
         (folder / name).write_text(name)
     (folder / "tftp").mkdir()
-    power_cycle = folder / "mains"
+    power_cycle = folder / "power"
     power_cycle.touch()
     with on_pty() as line:
         board = UBootPlayer(line, linux=kernel)
@@ -85,7 +85,7 @@ def on_the_bench(folder: Path, *, on: str = "true", kernel: Callable[[Player], N
                 if power_cycle.read_text().endswith("on\n"):
                     board.start()
                     return
-                line.heard(0.01)  # and nobody takes it: what is typed to a board without power is lost
+                line.receive_key(0.01)  # and nobody takes it: what is typed to a board without power is lost
 
         waiting = threading.Thread(target=wait_for_power, daemon=True)
         waiting.start()
@@ -118,7 +118,7 @@ def test_boot_runs_from_power_on_to_a_login(tmp_path: Path) -> None:
 
 def test_kernel_panic_is_a_product_failure_at_once(tmp_path: Path) -> None:
     def panic(line: Player) -> None:
-        line.pour(LINUX[:5000].encode() + b"\r\n[    2.1] Kernel panic - not syncing: no init found\r\n")
+        line.send_bytes(LINUX[:5000].encode() + b"\r\n[    2.1] Kernel panic - not syncing: no init found\r\n")
 
     started = time.monotonic()
     with on_the_bench(tmp_path, kernel=panic) as bench, pytest.raises(ProductError, match=r"^kernel panic, seen on"):

@@ -1,4 +1,4 @@
-"""Is an image told as written only when it was read back, and is a memory that was left half written never trusted?"""
+"""An image counts as written only after it was read back, and an interrupted write leaves the state unknown."""
 
 import threading
 import time
@@ -63,8 +63,8 @@ class FlashBoard(SimulatedBoard):
         self.ran.append(command)
         if command.split()[0] not in ("tftpboot", "sf", "crc32"):
             return super()._command(epoch, line)
-        said, status = self._run(*command.split())
-        self._say(epoch, said + "\r\n" + rest.replace("echo", "").strip().replace("$?", str(status)) + "\r\n")
+        output, status = self._run(*command.split())
+        self._print(epoch, output + "\r\n" + rest.replace("echo", "").strip().replace("$?", str(status)) + "\r\n")
         return True
 
     def _run(self, name: str, argument: str) -> tuple[str, int]:
@@ -83,7 +83,7 @@ class FlashBoard(SimulatedBoard):
 
 
 @dataclass
-class Mains:
+class RecordingSwitch:
     """The switch of a simulated board."""
 
     board: SimulatedBoard
@@ -107,23 +107,23 @@ class Bench:
     board: FlashBoard
     up: BringUp
     flash_state: FlashState
-    told: list[str] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
     facts: dict[str, str | float] = field(default_factory=dict)
 
-    def flash(self, way: str) -> None:
+    def flash(self, method: str) -> None:
         """Have the image in a memory, and boot from there."""
         self.board.ran.clear()
-        self.told.clear()
+        self.steps.clear()
 
-        def tell(step: str, share: float) -> None:
+        def progress(step: str, share: float) -> None:
             assert 0 <= share <= 1
-            self.told.append(step)
+            self.steps.append(step)
 
-        flash_and_boot(self.up, way, lambda: closing(SerialShell(self.up.console)), self.flash_state, tell)
+        flash_and_boot(self.up, method, lambda: closing(SerialShell(self.up.console)), self.flash_state, progress)
 
-    def mark(self, way: str) -> str | None:
+    def mark(self, method: str) -> str | None:
         """What a memory is marked as holding; None: unknown."""
-        mark = self.flash_state.of(way)
+        mark = self.flash_state.of(method)
         assert mark
         return mark.sha256
 
@@ -154,7 +154,7 @@ def on_the_bench(folder: Path) -> Iterator[Bench]:
         )
         image = Image("release", {name: folder / name for name in ("kernel", "initrd", "itb")})
         facts: dict[str, str | float] = {}
-        up = BringUp(unit, board, image, Mains(line), console, facts.__setitem__)
+        up = BringUp(unit, board, image, RecordingSwitch(line), console, facts.__setitem__)
         yield Bench(folder, line, up, FlashState("virt/0", folder / "leases"), facts=facts)
 
 
@@ -162,7 +162,7 @@ def test_uboot_writes_verifies_and_boots_the_image(simulated: Bench) -> None:
     simulated.flash("spi")
     assert simulated.board.ran == ["version", "tftpboot hil-0/itb", "sf write", f"crc32 {len(CONTENT):x}", "booti spi"]
     assert simulated.mark("spi") == SHA256
-    assert simulated.told[0] == "spi: content unknown; writing it"
+    assert simulated.steps[0] == "spi: content unknown; writing it"
     assert simulated.facts["memory"] == "spi: written, read back right"
     assert simulated.facts["SHA-256 in the memory"] == SHA256
     assert simulated.facts["bytes in the memory"] == len(CONTENT)
@@ -172,14 +172,14 @@ def test_image_already_in_the_memory_is_verified_and_not_written(simulated: Benc
     simulated.flash("spi")
     simulated.flash("spi")
     assert simulated.board.ran == ["version", f"crc32 {len(CONTENT):x}", "booti spi"]
-    assert simulated.told[-2] == "spi holds the image already (verified by reading it back)"
+    assert simulated.steps[-2] == "spi holds the image already (verified by reading it back)"
     assert simulated.facts["memory"] == "spi: held it already, read back right"
 
 
 def test_different_image_in_the_memory_is_overwritten(simulated: Bench) -> None:
     simulated.flash_state.holds("spi", "0" * 64)
     simulated.flash("spi")
-    assert "sf write" in simulated.board.ran and simulated.told[0].startswith("spi: holds another image: ")
+    assert "sf write" in simulated.board.ran and simulated.steps[0].startswith("spi: holds another image: ")
     assert simulated.mark("spi") == SHA256
 
 
@@ -187,7 +187,7 @@ def test_image_is_written_if_the_memory_differs_from_its_flash_state(simulated: 
     simulated.flash("spi")
     (simulated.folder / "spi").write_bytes(b"\0" + CONTENT[1:])
     simulated.flash("spi")
-    assert "spi is marked as holding the image, but reads back" in simulated.told[1]
+    assert "spi is marked as holding the image, but reads back" in simulated.steps[1]
     assert "sf write" in simulated.board.ran and (simulated.folder / "spi").read_bytes() == CONTENT
 
 
@@ -195,7 +195,7 @@ def test_interrupted_write_is_reported_and_repeated(simulated: Bench) -> None:
     simulated.flash("spi")
     simulated.flash_state.begin("spi")
     simulated.flash("spi")
-    assert simulated.told[0].startswith("spi: unknown: a write was started and did not succeed, since 20")
+    assert simulated.steps[0].startswith("spi: unknown: a write was started and did not succeed, since 20")
     assert "sf write" in simulated.board.ran and simulated.mark("spi") == SHA256
 
 
@@ -209,8 +209,8 @@ def test_failed_verification_is_followed_by_a_second_write(simulated: Bench) -> 
 def test_second_failed_verification_is_a_lab_error_without_a_boot(simulated: Bench) -> None:
     simulated.board.spoiled = 2
     wrong = f"{zlib.crc32(bytes([CONTENT[0] ^ 1]) + CONTENT[1:]):08x}"
-    told = rf"^flash: unit virt/0: spi was written 2 times and reads back {wrong}; expected {CRC}, the CRC-32 of"
-    with pytest.raises(LabError, match=told):
+    steps = rf"^flash: unit virt/0: spi was written 2 times and reads back {wrong}; expected {CRC}, the CRC-32 of"
+    with pytest.raises(LabError, match=steps):
         simulated.flash("spi")
     assert simulated.mark("spi") is None and simulated.board.ran[-1].startswith("crc32")
 

@@ -22,8 +22,8 @@ def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def line(tmp_path: Path) -> Path:
-    """The mains of the unit: on, as somebody left them."""
-    path = tmp_path / "mains"
+    """File of the power command; the unit is on."""
+    path = tmp_path / "power"
     path.write_text("on")
     return path
 

@@ -98,10 +98,10 @@ def test_silent_board_is_a_lab_error(tmp_path: Path) -> None:
 
 
 def test_missed_autoboot_countdown_is_a_lab_error(tmp_path: Path) -> None:
-    told = r"(?s)U-Boot's prompt '=> ' did not come within 0\.3 s.*Booting from flash"
+    message = r"(?s)U-Boot's prompt '=> ' did not come within 0\.3 s.*Booting from flash"
     with (
         playing(tmp_path, countdown=0.0, autoboot="Booting from flash...\r\n") as (_, uboot, _board),
-        pytest.raises(LabError, match=told),
+        pytest.raises(LabError, match=message),
     ):
         uboot.interrupt_autoboot(COUNTDOWN, " ", 0.3)
 
@@ -111,8 +111,8 @@ def test_command_timeout_is_a_lab_error(tmp_path: Path, monkeypatch: pytest.Monk
     with on_pty() as line, Console(line.url, 115200, tmp_path / "console.log") as console:
 
         def retry() -> None:
-            line.hear("\r")
-            line.say("Loading: *T T T T ")
+            line.receive_line("\r")
+            line.send_text("Loading: *T T T T ")
 
         board = threading.Thread(target=retry, daemon=True)
         board.start()
@@ -126,8 +126,8 @@ def test_console_lost_during_a_command_is_a_lab_error(tmp_path: Path, monkeypatc
     with on_pty() as line, Console(line.url, 115200, tmp_path / "console.log") as console:
 
         def drop() -> None:
-            line.hear("\r")
-            line.say("Loading: *###")
+            line.receive_line("\r")
+            line.send_text("Loading: *###")
             line.hang_up()
 
         board = threading.Thread(target=drop, daemon=True)
@@ -163,12 +163,12 @@ def test_image_refused_by_booti_is_a_lab_error(tmp_path: Path) -> None:
             login.wait_for_kernel(console, 60, "=> ")
 
 
-def says(*parts: str) -> Callable[[Player], None]:
-    """Linux that says this and stops."""
-    return lambda line: line.pour("".join(parts).encode())
+def linux_that_prints(*parts: str) -> Callable[[Player], None]:
+    """Return a Linux that prints texts and stops."""
+    return lambda line: line.send_bytes("".join(parts).encode())
 
 
-HANGS = says(LINUX[: LINUX.index("Run /")] if "Run /" in LINUX else LINUX[: len(LINUX) // 2])
+HANGS = linux_that_prints(LINUX[: LINUX.index("Run /")] if "Run /" in LINUX else LINUX[: len(LINUX) // 2])
 
 
 def logging_in(folder: Path, kernel: Callable[[Player], None], timeout: float) -> Console:
@@ -189,9 +189,9 @@ def test_hung_kernel_is_a_product_failure(tmp_path: Path) -> None:
 
 def test_login_without_shell_is_a_product_failure(tmp_path: Path) -> None:
     def linux_without_shell(line: Player) -> None:
-        line.pour(LINUX.encode())
-        line.hear("\r")
-        line.say("login: can't exec /bin/sh\r\n")
+        line.send_bytes(LINUX.encode())
+        line.receive_line("\r")
+        line.send_text("login: can't exec /bin/sh\r\n")
 
     with pytest.raises(
         ProductError, match=r"(?s)no shell came: the shell's prompt '# ' did not come.*can't exec /bin/sh"
@@ -213,7 +213,7 @@ FAULTY = {
 
 @pytest.mark.parametrize("name", FAULTY)
 def test_kernel_fault_during_boot_is_a_product_failure_at_once(tmp_path: Path, name: str) -> None:
-    kernel = says(LINUX[: len(LINUX) // 2], "\r\n", FAULTY[name], "\r\n", "=> ")
+    kernel = linux_that_prints(LINUX[: len(LINUX) // 2], "\r\n", FAULTY[name], "\r\n", "=> ")
     started = time.monotonic()
     with pytest.raises(ProductError) as caught:
         logging_in(tmp_path, kernel, 60)
@@ -224,7 +224,7 @@ def test_kernel_fault_during_boot_is_a_product_failure_at_once(tmp_path: Path, n
 def test_unexpected_reset_after_the_login_is_detected(tmp_path: Path) -> None:
     def later(line: Player) -> None:
         linux(line)
-        line.say("\r\n" + FAULTY["unexpected reset"] + "\r\n")
+        line.send_text("\r\n" + FAULTY["unexpected reset"] + "\r\n")
 
     with playing(tmp_path, kernel=later) as (console, uboot, _):
         uboot.interrupt_autoboot(COUNTDOWN, " ", 5)

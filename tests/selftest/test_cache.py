@@ -1,4 +1,4 @@
-"""Is a build made once, whoever asks at the same time, and never left half made?"""
+"""A build is made once, also if several processes need it at the same time, and never left incomplete."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from fixtures.cache import built, home, key_of
 
 ROOT = Path(__file__).parents[2]
 
-# Builds slowly, in two steps, and notes each begin; then says where it is.
+# Builds slowly, in two steps, and notes each begin; then prints its folder.
 BUILDER = """
 import sys, time
 from pathlib import Path
@@ -61,8 +61,8 @@ def names(folder: Path) -> list[str]:
 
 def test_concurrent_processes_build_once_and_share_the_result(tmp_path: Path) -> None:
     with builder(tmp_path, 0.5) as one, builder(tmp_path, 0.5) as other:
-        said = [process.communicate(timeout=20)[0].strip() for process in (one, other)]
-    assert said == [str(tmp_path / "cache/thing-key")] * 2
+        outputs = [process.communicate(timeout=20)[0].strip() for process in (one, other)]
+    assert outputs == [str(tmp_path / "cache/thing-key")] * 2
     assert (tmp_path / "begun").read_text() == "begun\n"
     assert names(tmp_path / "cache") == ["thing-key"]
     assert names(tmp_path / "cache/thing-key") == ["first", "second"]
@@ -174,15 +174,15 @@ def test_home_follows_the_environment(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_unused_build_is_removed_for_a_new_one_of_the_same_name(tmp_path: Path) -> None:
-    old, asked, new, other = "0" * 16, "a" * 16, "b" * 16, "c" * 16
-    for name, key in (("thing", old), ("thing", asked), ("thing-else", old)):
+    old, used, new, other = "0" * 16, "a" * 16, "b" * 16, "c" * 16
+    for name, key in (("thing", old), ("thing", used), ("thing-else", old)):
         folder = built(name, key, lambda _folder: None, under=tmp_path)
         os.utime(folder, (0, 0))
-    built("thing", asked, lambda _folder: None, under=tmp_path)
+    built("thing", used, lambda _folder: None, under=tmp_path)
     built("thing", new, lambda _folder: None, under=tmp_path)
-    assert names(tmp_path) == [f"thing-{asked}", f"thing-{new}", f"thing-else-{old}"]
+    assert names(tmp_path) == [f"thing-{used}", f"thing-{new}", f"thing-else-{old}"]
     built("thing-else", other, lambda _folder: None, under=tmp_path)
-    assert names(tmp_path) == [f"thing-{asked}", f"thing-{new}", f"thing-else-{other}"]
+    assert names(tmp_path) == [f"thing-{used}", f"thing-{new}", f"thing-else-{other}"]
 
 
 def test_new_build_with_an_old_timestamp_is_kept(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_exception_outside_of_tests_is_a_lab_error(
     tmp_path: Path, source: str, reason: str, workers: tuple[str, ...]
 ) -> None:
     with host_board(tmp_path) as host:
-        run = host.ask(*workers, "-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": source})
+        run = host.run_gate(*workers, "-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": source})
     assert run.status == 9, run.text
     assert run.tests("passed") and not run.tests("failed") and not run.tests("error")
     (error,) = run.of("harness_error")  # though each test raises one
@@ -42,7 +42,7 @@ def test_exception_outside_of_tests_is_a_lab_error(
 
 def test_finalizer_run_by_the_garbage_collector_counts_for_the_verdict(tmp_path: Path) -> None:
     with host_board(tmp_path) as host:
-        run = host.ask("-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": "cycle"})
+        run = host.run_gate("-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": "cycle"})
     assert run.status == 9, run.text
     assert [error["source"] for error in run.of("harness_error")] == ["finalizer"]
 
@@ -50,27 +50,27 @@ def test_finalizer_run_by_the_garbage_collector_counts_for_the_verdict(tmp_path:
 @pytest.mark.parametrize("kind", ["exit", "leak"])
 def test_system_exit_of_a_thread_and_unclosed_socket_are_no_errors(tmp_path: Path, kind: str) -> None:
     with host_board(tmp_path) as host:
-        run = host.ask("-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": kind})
+        run = host.run_gate("-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": kind})
     assert run.status == 0, run.text
 
 
 @pytest.mark.parametrize("kind", ["late finalizer", "late thread"])
 def test_exception_after_the_verdict_does_not_change_the_exit_status(tmp_path: Path, kind: str) -> None:
     with host_board(tmp_path) as host:
-        run = host.ask("-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": kind})
+        run = host.run_gate("-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": kind})
     assert run.status == 0 and "OUTCOME  good, exit status 0" in run.text, run.text
     assert "offload-hil: after the verdict: " in run.text and "ValueError: nobody waits for this" in run.text
 
 
 @contextmanager
-def power_follows_file(board: SimulatedBoard, mains: Path) -> Iterator[None]:
+def power_follows_file(board: SimulatedBoard, power: Path) -> Iterator[None]:
     """Switch a simulated board as a file with the content "on" or "off" changes."""
     end = threading.Event()
 
     def follow() -> None:
         was_on = False
         while not end.wait(0.02):
-            is_on = powered(mains)
+            is_on = powered(power)
             if is_on != was_on:
                 board.on() if is_on else board.off()
             was_on = is_on
@@ -86,18 +86,23 @@ def power_follows_file(board: SimulatedBoard, mains: Path) -> Iterator[None]:
 
 def test_malformed_packet_to_the_tftp_server_changes_no_verdict(tmp_path: Path) -> None:
     """With the TFTP server that the suite runs for a lab without one: a whole boot, then the tests."""
-    port, mains, place = free_udp_port(), tmp_path / "mains", tmp_path / "place"
+    port, power, place = free_udp_port(), tmp_path / "power", tmp_path / "place"
     place.mkdir()
     (tmp_path / "image").mkdir()
     (tmp_path / "image/kernel").write_text("k")  # the simulated board reports that it fetched one byte
     board = {"extends": "virt", "made_by": None, "boot": {"tftp": ["tftpboot 80000000 {kernel}", "booti 80000000"]}}
     (tmp_path / "sim.yaml").write_text(json.dumps(board))
-    with SimulatedBoard() as simulated, power_follows_file(simulated, mains):
+    with SimulatedBoard() as simulated, power_follows_file(simulated, power):
         unit = {
             "name": "sim",
             "board": "sim",
             "console": {"url": simulated.url},
-            "power": {"kind": "command", "on": f"echo on >{mains}", "off": f"echo off >{mains}", "settle": 0.1},
+            "power": {
+                "kind": "command",
+                "on": f"echo on >{power}",
+                "off": f"echo off >{power}",
+                "settle": 0.1,
+            },
             "tftp": {"server": "127.0.0.1", "port": port},
         }
         (tmp_path / "lab.yaml").write_text(json.dumps({"units": [unit]}))

@@ -37,7 +37,7 @@ def test_operation_time_is_measured_for_every_promised_algorithm(tmp_path: Path)
     with host_board(tmp_path) as host:
         host.board["extends"] = "ls1046a"
         host.board["throughput"] = []
-        run = host.ask("tests/test_throughput.py")
+        run = host.run_gate("tests/test_throughput.py")
     assert run.status == 0, run.text
     assert {(line["algorithm"], line["layer"]) for line in run.of("pace")} == {(name, "openssl") for name in PROMISED}
     assert len(run.tests("passed")) == len(PROMISED)

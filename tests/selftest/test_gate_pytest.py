@@ -77,41 +77,41 @@ def board_files(host: HostBoard) -> dict[str, str]:
 
 def test_last_failed_runs_the_failed_test_alone(host: HostBoard, wrong: Path) -> None:
     cache = ("-o", f"cache_dir={host.folder}/cache")
-    assert names(host.ask(*cache, wrong, BOOT), "failed") == ["test_wrong"]
-    run = host.ask(*cache, "--lf", wrong, BOOT)
+    assert names(host.run_gate(*cache, wrong, BOOT), "failed") == ["test_wrong"]
+    run = host.run_gate(*cache, "--lf", wrong, BOOT)
     assert (names(run, "passed"), names(run, "failed")) == ([], ["test_wrong"]), run.text
 
 
 def test_failed_first_runs_the_failed_test_first(host: HostBoard, wrong: Path) -> None:
     cache = ("-o", f"cache_dir={host.folder}/cache")
-    host.ask(*cache, wrong, BOOT)
-    run = host.ask(*cache, "--ff", wrong, BOOT)
+    host.run_gate(*cache, wrong, BOOT)
+    run = host.run_gate(*cache, "--ff", wrong, BOOT)
     order = [line["nodeid"].rpartition("::")[2] for line in run.of("test")]
     assert order[0] == "test_wrong" and len(order) == 3, run.text
 
 
 def test_x_stops_at_the_first_failure(host: HostBoard, wrong: Path) -> None:
     wrong.write_text(wrong.read_text() + "\n\ndef test_later(shell: Shell) -> None:\n    assert shell\n")
-    run = host.ask("-x", wrong, BOOT)
+    run = host.run_gate("-x", wrong, BOOT)
     assert run.status == 1 and names(run, "failed") == ["test_wrong"], run.text
     assert names(run, "passed") == ["test_right"] and run.of("unasked")[0]["total"] == 2
 
 
 def test_pdb_opens_at_the_failed_assert_and_the_verdict_follows(host: HostBoard, wrong: Path) -> None:
-    run = host.ask("--pdb", wrong, BOOT)  # standard input is empty, so the debugger ends the run
+    run = host.run_gate("--pdb", wrong, BOOT)  # standard input is empty, so the debugger ends the run
     assert 'assert shell.run("echo no").text == "yes\\n"' in run.text and "(Pdb)" in run.text, run.text
     assert names(run, "failed") == ["test_wrong"] and "OUTCOME  bad, exit status 1" in run.text
 
 
 def test_plugin_xdist_can_be_named(host: HostBoard) -> None:
-    run = host.ask("-p", "xdist", "-n", "1", BOOT)
+    run = host.run_gate("-p", "xdist", "-n", "1", BOOT)
     assert run.status == 0 and GOOD in run.text, run.text
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "-n 1"])
 def test_collect_only_lists_node_ids_and_uses_no_unit(host: HostBoard, workers: tuple[str, ...]) -> None:
     runs = sorted(RUNS.glob("*host*"))
-    run = host.ask("--collect-only", "-q", *workers, "tests/test_aes.py", "tests/test_boot.py")
+    run = host.run_gate("--collect-only", "-q", *workers, "tests/test_aes.py", "tests/test_boot.py")
     assert run.status == 0 and AES in run.text.splitlines() and BOOT in run.text.splitlines(), run.text
     assert "OUTCOME" not in run.text and sorted(RUNS.glob("*host*")) == runs
 
@@ -131,7 +131,7 @@ def test_single_test_runs_on_the_board_of_the_environment(host: HostBoard, test:
 
 
 def test_option_wins_over_the_environment(host: HostBoard) -> None:
-    run = host.ask(BOOT, environment={"HIL_BOARD": "no_such_board"})
+    run = host.run_gate(BOOT, environment={"HIL_BOARD": "no_such_board"})
     assert run.status == 0 and GOOD in run.text, run.text
 
 
@@ -153,29 +153,29 @@ def test_parametrised_fixtures_and_the_marker_are_documented() -> None:
 def test_options_with_outside_paths_keep_the_root_folder(host: HostBoard, tmp_path: Path) -> None:
     """In a folder with a project of its own, whose configuration pytest would take."""
     (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\ntestpaths = 'none'\n")
-    run = host.ask(BOOT)
+    run = host.run_gate(BOOT)
     assert run.status == 0 and [line["nodeid"] for line in run.of("test")] == [BOOT], run.text
     assert f"rootdir: {ROOT}\n" in run.text
 
 
 @pytest.mark.parametrize("options", [("--no-summary",), ("-q",), ("-rN", "--tb=no")], ids=" ".join)
 def test_verdict_is_printed_once_whatever_pytest_prints(host: HostBoard, options: tuple[str, ...]) -> None:
-    run = host.ask(*options, BOOT)
+    run = host.run_gate(*options, BOOT)
     assert run.status == 0 and run.text.count("OUTCOME  ") == 1, run.text
 
 
 def test_findings_are_printed_though_pytest_prints_no_summary(host: HostBoard) -> None:
-    run = host.ask("-p", "early_stop", BOOT, environment={"EARLY_STOP": "status"})
+    run = host.run_gate("-p", "early_stop", BOOT, environment={"EARLY_STOP": "status"})
     assert run.status == 9 and len(re.findall("^record   runs/", run.text, re.MULTILINE)) == 1, run.text
 
 
 def test_reason_of_a_failed_assert_is_its_message(host: HostBoard, wrong: Path) -> None:
-    (reason,) = host.ask(wrong, BOOT).tests("failed").values()
+    (reason,) = host.run_gate(wrong, BOOT).tests("failed").values()
     assert reason.splitlines()[0] == "'no\\n' == 'yes\\n'"
 
 
 def test_reason_of_a_wrong_answer_shows_the_vector_in_full(host: HostBoard) -> None:
-    run = host.ask("-p", "one_flipped_bit", "tests/test_aes.py", "-k", WRONG_GROUP)
+    run = host.run_gate("-p", "one_flipped_bit", "tests/test_aes.py", "-k", WRONG_GROUP)
     assert run.status == 1, run.text
     ((test, reason),) = run.tests("failed").items()
     first, *vector = reason.splitlines()
@@ -194,7 +194,7 @@ def test_tests_after_a_lost_connection_get_a_new_shell(host: HostBoard, tmp_path
         "def test_after(probe, stack):\n    assert stack is not test_before.shell\n"
         "    assert stack.run('echo alive').text == 'alive\\n'\n"
     )
-    run = host.ask(path, BOOT)
+    run = host.run_gate(path, BOOT)
     assert names(run, "passed") == ["test_before", "test_after", "test_command_runs_on_the_board"] and names(
         run, "error"
     ) == ["test_lost"], run.text
@@ -212,7 +212,7 @@ def test_gates_on_two_units_keep_their_failures_apart() -> None:
 
 def test_node_ids_on_the_terminal_name_the_board_if_there_are_several(host: HostBoard) -> None:
     host.add_board("other")
-    run = host.ask("-n", "2", "-v", BOOT)
+    run = host.run_gate("-n", "2", "-v", BOOT)
     assert run.status == 0, run.text
     for name in ("host", "other"):
         assert f"{BOOT}@{host.folder}/{name}.yaml" in run.text, run.text

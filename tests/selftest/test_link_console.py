@@ -1,4 +1,4 @@
-"""Does the console keep its promises, on a line that drops, floods, and says one byte at a time?"""
+"""The console on a line that drops, floods, and delivers one byte at a time."""
 
 import queue
 import re
@@ -66,7 +66,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
 
 
 def test_recorded_boot_is_matched_up_to_the_login_byte_by_byte(console: Console, player: Player) -> None:
-    player.say(LINUX)
+    player.send_text(LINUX)
     console.expect("Starting kernel", 5, "the kernel")
     assert console.expect(r"Linux version (\S+)", 5, "its version")[1] == "6.1.0-56-arm64"
     console.expect("virt login: ", 5, "the login prompt")
@@ -75,28 +75,28 @@ def test_recorded_boot_is_matched_up_to_the_login_byte_by_byte(console: Console,
 
 
 def test_wait_matches_output_that_arrived_before_it(console: Console, player: Player) -> None:
-    player.say("=> ")
+    player.send_text("=> ")
     assert eventually(lambda: console.position == 3)
     console.expect("=> ", 0.0, "the prompt")
 
 
 def test_match_that_arrives_in_two_parts_ends_the_wait_at_once(console: Console, player: Player) -> None:
-    player.say("virt log")
-    later(0.2, lambda: player.say("in: "))
+    player.send_text("virt log")
+    later(0.2, lambda: player.send_text("in: "))
     started = time.monotonic()
     console.expect("login: ", 10, "the login prompt")
     assert 0.15 < time.monotonic() - started < 2
 
 
 def test_invalid_utf8_does_not_hide_or_shift_later_matches(console: Console, player: Player) -> None:
-    player.say(b"\xff\xfe\x80 first \xe2\x82\xac\xc3 => second => ")
+    player.send_text(b"\xff\xfe\x80 first \xe2\x82\xac\xc3 => second => ")
     console.expect("first", 5, "the first")
     console.expect("=> ", 5, "a prompt")
     assert console.expect("(second|third) => ", 5, "the second")[1] == "second"
 
 
 def test_timeout_error_quotes_the_last_lines_of_output(console: Console, player: Player) -> None:
-    player.say("".join(f"line {number}\r\n" for number in range(100)) + "and half a li")
+    player.send_text("".join(f"line {number}\r\n" for number in range(100)) + "and half a li")
     assert eventually(lambda: console.since(0).endswith("half a li"))
     started = time.monotonic()
     with pytest.raises(ConsoleTimeout) as caught:
@@ -114,10 +114,10 @@ def test_timeout_error_states_that_nothing_was_received(console: Console) -> Non
 
 
 def test_since_returns_the_output_after_a_mark(console: Console, player: Player) -> None:
-    player.say("before\r\n")
+    player.send_text("before\r\n")
     console.expect("before\r\n", 5, "the first line")
     mark = console.position
-    player.say("after\r\nwards")
+    player.send_text("after\r\nwards")
     console.expect("wards", 5, "the last")
     assert console.since(mark) == "after\nwards"
 
@@ -129,7 +129,7 @@ def test_prompt_after_a_flood_of_output_is_found_in_time(console: Console, playe
     """While a wait searches what there is, the reader goes on: a line that nobody reads from holds up the board."""
     lines = 20_000
     flood = b"".join(b"[   12.%06d] virtio_net virtio1: something went wrong\r\n" % number for number in range(lines))
-    poured = threading.Thread(target=player.pour, args=(flood + b"=> ",), daemon=True)
+    poured = threading.Thread(target=player.send_bytes, args=(flood + b"=> ",), daemon=True)
     started = time.monotonic()
     poured.start()
     console.expect("^=> ", 30, "the prompt behind the flood")
@@ -143,7 +143,7 @@ def test_timeout_holds_during_a_flood_of_output(console: Console, player: Player
 
     def flood() -> None:
         while not stop.is_set():
-            player.pour(b"noise " * 100 + b"\r\n")
+            player.send_bytes(b"noise " * 100 + b"\r\n")
 
     flooding = threading.Thread(target=flood, daemon=True)
     flooding.start()
@@ -160,19 +160,19 @@ def test_timeout_holds_during_a_flood_of_output(console: Console, player: Player
 def test_kernel_fault_ends_a_wait_during_a_flood_of_output(console: Console, player: Player) -> None:
     console.kernel_fault_patterns = FAULTS
     flood = b"noise " * 2000 + b"\r\n"
-    pouring = threading.Thread(target=player.pour, args=(flood + PANIC.encode() + flood * 50,), daemon=True)
+    pouring = threading.Thread(target=player.send_bytes, args=(flood + PANIC.encode() + flood * 50,), daemon=True)
     pouring.start()
     with pytest.raises(ProductError, match="kernel panic"):
         console.expect("=> ", 10, "the prompt")
     pouring.join(10)
 
 
-# Alarms
+# Kernel faults
 
 
 def test_kernel_fault_ends_the_current_wait_and_every_later_one(console: Console, player: Player) -> None:
     console.kernel_fault_patterns = FAULTS
-    later(0.2, lambda: player.say(PANIC))
+    later(0.2, lambda: player.send_text(PANIC))
     started = time.monotonic()
     for _ in range(2):
         with pytest.raises(ProductError) as caught:
@@ -186,10 +186,10 @@ def test_kernel_fault_callback_is_called_once_without_a_wait(console: Console, p
     called: list[str | None] = []
     console.on_kernel_fault = lambda: called.append(console.kernel_fault)
     console.kernel_fault_patterns = FAULTS
-    player.say(PANIC + "[   12.4] ---[ end Kernel panic - not syncing: Attempted to kill init! ]---\r\n")
+    player.send_text(PANIC + "[   12.4] ---[ end Kernel panic - not syncing: Attempted to kill init! ]---\r\n")
     assert eventually(lambda: console.position > len(PANIC) + 20 and bool(called))
     time.sleep(0.3)
-    player.say("more\r\n")
+    player.send_text("more\r\n")
     time.sleep(0.1)
     assert called == [f"kernel panic, seen on the console: {PANIC.strip()}"]
 
@@ -198,13 +198,13 @@ def test_kernel_fault_callback_can_use_the_console(console: Console, player: Pla
     seen: list[str] = []
     console.on_kernel_fault = lambda: seen.append(console.since(0))
     console.kernel_fault_patterns = FAULTS
-    player.say(PANIC)
+    player.send_text(PANIC)
     assert eventually(lambda: bool(seen))
     assert "Kernel panic" in seen[0]
 
 
 def test_panic_is_ordinary_output_without_kernel_fault_patterns(console: Console, player: Player) -> None:
-    player.say(PANIC)
+    player.send_text(PANIC)
     console.expect("exitcode", 5, "the line")
     assert console.kernel_fault is None
 
@@ -214,7 +214,7 @@ def test_panic_is_ordinary_output_without_kernel_fault_patterns(console: Console
 
 def lose(player: Player, console: Console, log: Path) -> None:
     """Lose the line in the middle of one, while it is waited for more."""
-    player.say("virt login: root\r\nlogin[1")
+    player.send_text("virt login: root\r\nlogin[1")
     console.expect(r"login\[1", 5, "the start of a line")
     later(0.2, player.hang_up)
     started = time.monotonic()
@@ -243,7 +243,7 @@ def test_closed_console_server_is_a_lab_error(log: Path) -> None:
 def test_output_before_the_loss_of_the_console_is_still_matched(log: Path) -> None:
     with on_tcp() as door, Console(door.url, 115200, log) as console:
         player = door.answer()
-        player.say("a\r\nb\r\n=> ")
+        player.send_text("a\r\nb\r\n=> ")
         door.shut()
         player.hang_up()
         with pytest.raises(LabError):
@@ -272,7 +272,7 @@ class BrokenPattern:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # the gate records it
 def test_exception_in_the_reader_is_a_lab_error(console: Console, player: Player) -> None:
     console.kernel_fault_patterns = {"broken": cast("re.Pattern[str]", BrokenPattern())}
-    player.say("one line\r\n")
+    player.send_text("one line\r\n")
     started = time.monotonic()
     with pytest.raises(LabError, match=r"the console was lost: its reader ended: ValueError.*one line"):
         console.expect("=> ", 10, "the prompt")
@@ -317,7 +317,7 @@ def test_error_of_a_console_that_cannot_be_opened_names_its_url() -> None:
 
 def test_full_disk_of_the_log_is_a_lab_error(player: Player) -> None:
     with Console(player.url, 115200, Path("/dev/full")) as console:
-        player.say("first line\r\n")
+        player.send_text("first line\r\n")
         with pytest.raises(LabError, match="No space left on device"):
             console.expect("never", 10, "what never comes")
 
@@ -327,33 +327,33 @@ def test_full_disk_of_the_log_is_a_lab_error(player: Player) -> None:
 
 def test_line_is_typed_no_faster_than_it_is_echoed(console: Console, player: Player) -> None:
     line = "tftpboot ${kernel_addr_r} hil-0/kernel; echo status=$?"
-    heard: list[str] = []
+    receive_key: list[str] = []
     most = 0
 
     def listen() -> None:
         nonlocal most
-        while "\r" not in heard:
-            character = player.heard(0.05)
+        while "\r" not in receive_key:
+            character = player.receive_key(0.05)
             if character:
-                heard.append(character)
-                most = max(most, len(heard) - echoed[0])
-            elif echoed[0] < len(heard):
-                player.say("".join(heard[echoed[0] :]))
-                echoed[0] = len(heard)
+                receive_key.append(character)
+                most = max(most, len(receive_key) - echoed[0])
+            elif echoed[0] < len(receive_key):
+                player.send_text("".join(receive_key[echoed[0] :]))
+                echoed[0] = len(receive_key)
 
     echoed = [0]
     board = threading.Thread(target=listen, daemon=True)
     board.start()
     console.type_line(line)
     board.join(5)
-    assert "".join(heard) == line + "\r"
+    assert "".join(receive_key) == line + "\r"
     assert 1 < most <= 16, "more than a 16550 can hold"
 
 
 def test_echo_of_a_typed_line_is_not_matched_as_output(console: Console, player: Player) -> None:
     def board() -> None:
-        player.hear("\r")
-        player.say("status=0\r\n=> ")
+        player.receive_line("\r")
+        player.send_text("status=0\r\n=> ")
 
     threading.Thread(target=board, daemon=True).start()
     console.type_line("echo status=0")
@@ -363,18 +363,18 @@ def test_echo_of_a_typed_line_is_not_matched_as_output(console: Console, player:
 def test_error_of_a_missing_echo_quotes_the_typed_text(console: Console, player: Player) -> None:
     with pytest.raises(ConsoleTimeout, match=r"the echo of 'version' did not come within 0\.1 s"):
         console.type_line("version", timeout=0.1)
-    assert player.hear("n", echo=False) == "version"
+    assert player.receive_line("n", echo=False) == "version"
 
 
 def test_harness_latency_is_the_time_from_a_match_to_the_next_key(console: Console, player: Player) -> None:
-    player.say("=> ")
+    player.send_text("=> ")
     console.expect("=> ", 5, "the prompt")
     time.sleep(0.2)
     console.type_keys("x")
     console.type_keys("y")
     first = console.harness_latency
     assert 0.2 <= first < 1.0
-    player.say("=> ", pause=0.5)
+    player.send_text("=> ", pause=0.5)
     console.expect("=> ", 5, "the prompt")
     console.type_keys("z")
     assert console.harness_latency < first + 0.8, "the board's own time was counted"
@@ -385,8 +385,8 @@ def test_harness_latency_is_the_time_from_a_match_to_the_next_key(console: Conso
 
 def test_log_has_every_line_with_a_utc_timestamp(console: Console, player: Player, log: Path) -> None:
     started = datetime.now(UTC)
-    player.say(LINUX + "root\r\n")
-    player.say(b"\x00\xff\r\nlast line without an end")
+    player.send_text(LINUX + "root\r\n")
+    player.send_text(b"\x00\xff\r\nlast line without an end")
     console.expect("without an end", 10, "the last")
     console.close()
     stamped = [line.partition(" ") for line in log.read_text().splitlines()]
@@ -399,10 +399,10 @@ def test_log_has_every_line_with_a_utc_timestamp(console: Console, player: Playe
 
 @pytest.mark.usefixtures("console")
 def test_log_is_written_at_once_and_appended_to(player: Player, log: Path) -> None:
-    player.say("one\r\n")
+    player.send_text("one\r\n")
     assert eventually(lambda: log.read_text().endswith(" one\n"))
     with on_pty() as other, Console(other.url, 115200, log) as again:
-        other.say("two\r\n")
+        other.send_text("two\r\n")
         again.expect("two\r\n", 5, "the second line")
     assert [line.split()[-1] for line in log.read_text().splitlines()] == ["one", "two"]
 
@@ -411,7 +411,7 @@ def test_log_is_written_at_once_and_appended_to(player: Player, log: Path) -> No
 
 
 class Rfc2217Server(threading.Thread):
-    """A console server of pyserial's own making, to one client: a board that says things and echoes what it hears."""
+    """A console server of pyserial's own making, to one client: a board that prints text and echoes its input."""
 
     def __init__(self) -> None:
         """Begin to listen."""
@@ -451,7 +451,7 @@ def test_rfc2217_console_is_read_and_typed_on(log: Path) -> None:
         server.to_say.put(b"late")
         console.expect("late", 5, "what comes after a while")
     server.join(5)
-    assert not server.is_alive(), "the console is closed, and its server was not told"
+    assert not server.is_alive(), "the console is closed, and its server still runs"
 
 
 def test_closed_rfc2217_server_is_a_lab_error(log: Path) -> None:

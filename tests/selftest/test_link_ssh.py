@@ -61,7 +61,7 @@ def opened(server: SshServer, *, key: str | None = None, user_key: Path | None =
 
 
 def refusal(server: SshServer, *, key: str | None = None, user_key: Path | None = None, timeout: float = 5) -> str:
-    """What the error says when connecting fails, as the lab's; it must fail."""
+    """Return the message of the LabError that connecting raises."""
     with pytest.raises(LabError) as caught:
         opened(server, key=key, user_key=user_key, timeout=timeout).close()
     return str(caught.value)
@@ -79,7 +79,7 @@ def refusal(server: SshServer, *, key: str | None = None, user_key: Path | None 
         ("echo one; echo two | tr a-z A-Z", "one\nTWO\n", 0),
         ("for i in 1 2 3; do\necho $i\ndone", "1\n2\n3\n", 0),
         ("printf '%s|' 'a b' \"c'd\" '$HOME' # a comment", "a b|c'd|$HOME|", 0),
-        ("cat", "", 0),  # there is no input, and it says so
+        ("cat", "", 0),  # no input: end of file at once
         ("no-such-program-here", None, 127),
         ("if", None, 2),
         ("sh -c 'kill -9 $$'", None, 137),
@@ -153,11 +153,11 @@ def test_check_raises_with_exit_status_and_output(shell: SshShell) -> None:
 def test_commands_run_concurrently_over_one_connection(shell: SshShell) -> None:
     outputs: dict[int, str] = {}
 
-    def ask(number: int) -> None:
+    def run_command(number: int) -> None:
         outputs[number] = shell.run(f"sleep 0.2; echo {number}").text
 
     started = time.monotonic()
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(5)]
+    threads = [threading.Thread(target=run_command, args=(number,)) for number in range(5)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -305,17 +305,17 @@ def test_connect_waits_for_a_server_that_starts_late(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
-def test_server_without_ssh_is_a_lab_error(tmp_path: Path, says: bytes) -> None:
+def test_server_without_ssh_is_a_lab_error(tmp_path: Path, greeting: bytes) -> None:
     make_key_file(tmp_path / "key")
     with socket.create_server(("127.0.0.1", 0)) as door:
-        threading.Thread(target=accept_and_say, args=(door, says), daemon=True).start()
+        threading.Thread(target=accept_and_greet, args=(door, greeting), daemon=True).start()
         port = door.getsockname()[1]
         with pytest.raises(LabError, match=f"no SSH server answered at 127.0.0.1:{port} within 0.3 s: "):
             connect("127.0.0.1", port, USER, tmp_path / "key", line(HOST_KEY), 0.3)
         door.shutdown(socket.SHUT_RDWR)
 
 
-def accept_and_say(door: socket.socket, says: bytes) -> None:
+def accept_and_greet(door: socket.socket, greeting: bytes) -> None:
     """Say something and hang up, or say nothing and stay."""
     with ExitStack() as silent:
         while True:
@@ -324,8 +324,8 @@ def accept_and_say(door: socket.socket, says: bytes) -> None:
             except OSError:
                 return  # it was shut
             silent.enter_context(connection)
-            if says:
-                connection.sendall(says)
+            if greeting:
+                connection.sendall(greeting)
                 connection.close()
 
 

@@ -1,4 +1,4 @@
-"""Does the mains switch switch, and is it noticed when it does not? Against real commands and a real QEMU."""
+"""Power control by commands of the host and by QEMU: it switches, or reports that it did not."""
 
 import os
 import shutil
@@ -36,22 +36,22 @@ def test_every_kind_of_power_has_its_switch(tmp_path: Path) -> None:
 
 def test_commands_are_run_by_the_shell(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    mains = CommandPower(Command(on=f"echo on | tr a-z A-Z >> {log}", off=f"echo off >> {log} && true"))
-    mains.off()
-    mains.on()
+    switch = CommandPower(Command(on=f"echo on | tr a-z A-Z >> {log}", off=f"echo off >> {log} && true"))
+    switch.off()
+    switch.on()
     assert log.read_text() == "off\nON\n"
 
 
 def test_exit_status_other_than_zero_is_a_lab_error() -> None:
-    mains = CommandPower(Command(on="echo asked; echo outlet 3 is locked >&2; exit 4", off="exit 1"))
+    switch = CommandPower(Command(on="echo asked; echo outlet 3 is locked >&2; exit 4", off="exit 1"))
     with pytest.raises(LabError) as caught:
-        mains.on()
+        switch.on()
     assert str(caught.value) == (
         "power: exit status 4 from 'echo asked; echo outlet 3 is locked >&2; exit 4' in the lab file (output:"
         " asked\noutlet 3 is locked)"
     )
     with pytest.raises(LabError, match=r"from 'exit 1' in the lab file \(output: \(none\)\)"):
-        mains.off()
+        switch.off()
 
 
 def test_output_that_is_not_utf8_is_shown_escaped() -> None:
@@ -130,16 +130,16 @@ def status(control: Path) -> object:
 
 def test_qemu_machine_is_switched_on_and_off(machine: tuple[subprocess.Popen[bytes], Path]) -> None:
     control = machine[1]
-    mains = QmpPower(control)
-    mains.off()
+    switch = QmpPower(control)
+    switch.off()
     before = status(control)
-    mains.on()
+    switch.on()
     assert status(control) == "running"
-    mains.on()
-    mains.off()
+    switch.on()
+    switch.off()
     assert (before, status(control)) == ("prelaunch", "prelaunch")
-    mains.off()
-    mains.on()
+    switch.off()
+    switch.on()
     assert status(control) == "running"
 
 
@@ -160,31 +160,31 @@ class StuckOn(QmpPower):
 
 def test_ended_qemu_is_a_lab_error(machine: tuple[subprocess.Popen[bytes], Path]) -> None:
     process, control = machine
-    mains = QmpPower(control)
-    mains.on()
+    switch = QmpPower(control)
+    switch.on()
     process.kill()
     process.wait()
     with pytest.raises(LabError, match=rf"^power: no answer at {control}: .*refused\. Check that QEMU runs$"):
-        mains.off()
+        switch.off()
     control.unlink()
     with pytest.raises(LabError, match="No such file"):
-        mains.off()
+        switch.off()
 
 
 def test_stopped_qemu_times_out_and_works_again_later(
     machine: tuple[subprocess.Popen[bytes], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process, control = machine
-    mains = QmpPower(control)
+    switch = QmpPower(control)
     monkeypatch.setattr(qmp, "TIMEOUT", 0.5)
     os.kill(process.pid, signal.SIGSTOP)
     started = time.monotonic()
     with pytest.raises(LabError, match=r"QEMU did not answer within 0\.5 s"):
-        mains.on()
+        switch.on()
     assert time.monotonic() - started < 3
     os.kill(process.pid, signal.SIGCONT)
     monkeypatch.setattr(qmp, "TIMEOUT", 10.0)
-    mains.on()
+    switch.on()
     assert status(control) == "running"
 
 

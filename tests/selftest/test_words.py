@@ -45,6 +45,11 @@ def names(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.id
 
 
+def words_of(name: str) -> set[str]:
+    """Return the words of a name, in lower case. A round trip is one word."""
+    return set(map(str.lower, WORD.findall(name.replace("round_trip", ""))))
+
+
 def texts(source: str) -> Iterator[tuple[int, str]]:
     """Yield the line and the text of each comment and docstring, attribute docstrings included."""
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
