@@ -119,12 +119,12 @@ def stored(root: Path, records: list[Record]) -> Path:
     return record.folder
 
 
-LADDER = ("openssl", "engine", "engine-explicit", "cryptodev", "afalg")
+ALL_LAYERS = ("openssl", "engine", "engine-explicit", "cryptodev", "afalg")
 
 
-def ladder() -> list[Record]:
+def unproven_offload() -> list[Record]:
     """A bad run through all layers: the engine is wrong, offers nothing by default, and AF_ALG takes another driver."""
-    records = healthy(*LADDER)
+    records = healthy(*ALL_LAYERS)
     for line in records:
         if line["kind"] == "vectors" and line["layer"] == "afalg" and "CBC" in line["algorithm"]:
             line["driver"] = "cbc(aes-generic)"
@@ -283,11 +283,13 @@ def test_summary_of_a_bad_run() -> None:
 
 
 def test_summary_of_a_run_through_all_layers() -> None:
-    good, bad = summary_of(healthy(*LADDER)), summary_of(ladder())
-    assert good.layers == LADDER
-    assert {row(good, "AES-128-CBC", layer).offload.text for layer in LADDER[1:]} == {"proven: virtio_crypto_aes_cbc"}
-    assert {row(good, "SHA1", layer).offload.text for layer in LADDER[1:]} == {"software driver sha1-generic"}
-    assert [row(bad, "AES-128-CBC", layer).offload.text for layer in LADDER] == [
+    good, bad = summary_of(healthy(*ALL_LAYERS)), summary_of(unproven_offload())
+    assert good.layers == ALL_LAYERS
+    assert {row(good, "AES-128-CBC", layer).offload.text for layer in ALL_LAYERS[1:]} == {
+        "proven: virtio_crypto_aes_cbc"
+    }
+    assert {row(good, "SHA1", layer).offload.text for layer in ALL_LAYERS[1:]} == {"software driver sha1-generic"}
+    assert [row(bad, "AES-128-CBC", layer).offload.text for layer in ALL_LAYERS] == [
         "software",
         "not proven: virtio_crypto_aes_cbc",
         "proven: virtio_crypto_aes_cbc",
@@ -346,7 +348,9 @@ def test_killed_run_is_unfinished_with_all_that_was_found(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
 @pytest.mark.parametrize(
-    "records", [healthy(), ill(), healthy(*LADDER), ladder()], ids=["good", "bad", "ladder-good", "ladder-bad"]
+    "records",
+    [healthy(), ill(), healthy(*ALL_LAYERS), unproven_offload()],
+    ids=["good", "bad", "layers-good", "layers-bad"],
 )
 def test_verdict_fits_a_screen(records: list[Record], width: int) -> None:
     lines = render(summary_of(records), width=width).splitlines()
@@ -376,7 +380,7 @@ def test_verdict_reads_as_expected() -> None:
 
 
 def test_five_layers_read_as_expected_at_80_columns() -> None:
-    lines = render(summary_of(ladder())).splitlines()
+    lines = render(summary_of(unproven_offload())).splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("RIGHT ANSWERS"))
     assert lines[start - 1 : start + 14] == [
         "                                            engine-",
@@ -423,7 +427,7 @@ def test_one_wrong_answer_sets_its_key_size_apart() -> None:
 
 
 def test_key_sizes_that_are_all_wrong_alike_share_a_line_and_nobody_is_no_driver() -> None:
-    records = healthy(*LADDER)
+    records = healthy(*ALL_LAYERS)
     for line in records:
         if line["kind"] == "vectors" and line["layer"] == "afalg" and "CTR" in line["algorithm"]:
             line.update(failed=line["total"], driver="nobody")
@@ -444,7 +448,7 @@ def test_lab_trouble_and_nothing_found() -> None:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_all_layers_many_rates_and_long_names_keep_the_width(width: int) -> None:
-    records = ladder()
+    records = unproven_offload()
     records += [speed(16 << number, 1, 5e7) for number in range(20)]
     records += [asked("t.py::" + "n" * 300, "failed", "r" * 300), {"kind": "fact", "name": "f", "value": "v" * 300}]
     records += [{"kind": "algorithm", "algorithm": "A" * 40, "kernel": "", "driver": "d" * 90, "promised": False}]
