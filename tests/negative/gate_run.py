@@ -17,7 +17,7 @@ from typing import Self
 
 from fixtures.lab.lease import acquire
 from fixtures.record.record import CONSOLE_FILE, Record, read
-from fixtures.record.verdict import test_results
+from fixtures.record.verdict import recorded_tests
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,7 +55,7 @@ class GateResult:
         """Return the reason of each test with that outcome, by node id without `tests/`."""
         return {
             test.nodeid.removeprefix("tests/"): test.reason
-            for test in test_results(self.records)
+            for test in recorded_tests(self.records)
             if test.outcome == outcome
         }
 

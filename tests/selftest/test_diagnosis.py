@@ -153,7 +153,7 @@ def test_loader_evidence_names_the_layer(evidence: Evidence, layer: str | None) 
 
 
 RUNS = Path(__file__).parent / "data/diagnosis"
-"""Lines from the run records of boards that were bad on purpose, named after what was bad."""
+"""Lines from the run records of boards that were with an injected fault, named after what was bad."""
 
 
 def of_a_run(name: str) -> list[Record]:

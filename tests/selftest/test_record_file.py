@@ -1,4 +1,4 @@
-"""The run record as a file: what is written is there at once, whoever writes, and whatever ends the writer."""
+"""The run record as a file: each line is stored at once, with several writers and after a writer is killed."""
 
 import json
 import re
@@ -46,7 +46,7 @@ def test_runs_of_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["latest", *(path.name for path in folders)])
 
 
-def test_latest_is_there_at_every_moment(tmp_path: Path) -> None:
+def test_latest_exists_at_every_moment(tmp_path: Path) -> None:
     RunRecord.create(tmp_path, "virt", version="0.1").close()
     over = threading.Event()
     missed = []
@@ -65,14 +65,14 @@ def test_latest_is_there_at_every_moment(tmp_path: Path) -> None:
     assert missed == []
 
 
-def test_board_name_that_no_folder_can_have(tmp_path: Path) -> None:
+def test_board_name_is_made_a_valid_folder_name(tmp_path: Path) -> None:
     record = RunRecord.create(tmp_path, "ls1046a/../x y", version="0.1")
     assert record.folder.parent == tmp_path
     assert record.folder.name.endswith("-ls1046a-..-x-y")
     assert read(record.folder)[0]["board"] == "ls1046a/../x y"
 
 
-def test_root_that_cannot_be_made(tmp_path: Path) -> None:
+def test_unwritable_root_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(UsageError, match=r"runs: cannot make the folder of the run record"):
         RunRecord.create(tmp_path / "runs", "virt", version="0.1")
@@ -246,19 +246,19 @@ def test_processes_append_to_one_record(record: RunRecord) -> None:
     assert sorted(names) == sorted(f"{n}.{line}" for n in range(3) for line in range(100))
 
 
-def test_what_a_killed_process_wrote_is_there(record: RunRecord) -> None:
+def test_lines_of_a_killed_process_are_kept(record: RunRecord) -> None:
     writer = _writer(record.folder, "w", 10**6)
     assert writer.stdout
-    said = [writer.stdout.readline() for _ in range(10)]
+    output = [writer.stdout.readline() for _ in range(10)]
     writer.send_signal(signal.SIGKILL)
     writer.communicate(timeout=60)
     assert writer.returncode == -signal.SIGKILL
     lines = read(record.folder)
-    assert said[-1] == "9\n"
+    assert output[-1] == "9\n"
     assert [line["name"] for line in lines[1:11]] == [f"w.{line}" for line in range(10)]
 
 
-def test_torn_last_line_is_said_and_not_fatal(record: RunRecord) -> None:
+def test_torn_last_line_is_reported_and_not_fatal(record: RunRecord) -> None:
     record.write("test", **TEST)
     with (record.folder / "record.jsonl").open("ab") as file:
         file.write(b'{"kind": "test", "nodeid": "tests/te')
@@ -278,7 +278,7 @@ def test_line_glued_to_a_torn_one_is_read(record: RunRecord) -> None:
 
 
 @pytest.mark.parametrize("line", ["[]", "1", '{"no": "kind"}', '{"kind": "fact", "name": "x"}', "", "\x00"])
-def test_line_that_is_no_record_is_said(record: RunRecord, line: str) -> None:
+def test_line_that_is_no_record_is_reported(record: RunRecord, line: str) -> None:
     with (record.folder / "record.jsonl").open("a") as file:
         file.write(line + "\n")
     record.write("test", **TEST)
@@ -299,7 +299,7 @@ def test_no_record_is_a_usage_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this host has no /dev/full")
-def test_full_disk_is_told(tmp_path: Path) -> None:
+def test_full_disk_is_reported(tmp_path: Path) -> None:
     (tmp_path / "record.jsonl").symlink_to("/dev/full")
     with pytest.raises(LabError, match=r"cannot write the run record: No space left"):
         RunRecord(tmp_path).write("test", **TEST)

@@ -24,7 +24,7 @@ AT_ENGINE = {"layer": "engine", "algorithm": "AES-192-CBC"}
 DRIVER = "virtio_crypto_aes_cbc"
 
 
-def asked(nodeid: str, outcome: str = "passed", reason: str = "") -> Record:
+def reported(nodeid: str, outcome: str = "passed", reason: str = "") -> Record:
     return {"kind": "test", "nodeid": nodeid, "outcome": outcome, "seconds": 0.12, "reason": reason}
 
 
@@ -54,10 +54,10 @@ def ill() -> list[Record]:
         {"kind": "witness", "test": "t.py::w", **AT_ENGINE, "name": "virtio-crypto interrupts", **numbers},
         speed(2.31e6, 1e5, 4e7),
         speed(4.75e7, 1e6, 4e7),
-        *(asked(f"tests/test_answers.py::test_known_answers[{number}]") for number in range(150)),
-        asked("tests/test_answers.py::test_known_answers[x]", "failed", answers),
-        asked("tests/test_boot.py::test_reset", "error", "SSH lost"),
-        asked("tests/test_fast.py::test_calibrated", "skipped", "no bound is marked as calibrated"),
+        *(reported(f"tests/test_answers.py::test_known_answers[{number}]") for number in range(150)),
+        reported("tests/test_answers.py::test_known_answers[x]", "failed", answers),
+        reported("tests/test_boot.py::test_reset", "error", "SSH lost"),
+        reported("tests/test_fast.py::test_calibrated", "skipped", "no bound is marked as calibrated"),
     ]
 
 
@@ -118,7 +118,7 @@ def test_report_stands_alone_and_is_well_formed(tmp_path: Path) -> None:
 
 def test_report_shows_all_that_was_found() -> None:
     text = page_of(summary_of(ill()))
-    said = " ".join(Page(text).text.split())
+    shown = " ".join(Page(text).text.split())
     for words in (
         "bad exit status 1",
         "3 of 128 answers are wrong; first: COUNT = 2 key 00 <b>&amp;<script>alert(1)</script>",
@@ -132,26 +132,26 @@ def test_report_shows_all_that_was_found() -> None:
         BUILD_ID,
         "tests/test_answers.py 150 passed",
     ):
-        assert words in said
-    assert said.index("failed 1") < said.index("lab error 1") < said.index("skipped 1") < said.index("passed 150")
+        assert words in shown
+    assert shown.index("failed 1") < shown.index("lab error 1") < shown.index("skipped 1") < shown.index("passed 150")
 
 
 def test_report_shows_errors_outside_the_tests() -> None:
     where = {"kind": "harness_error", "source": "collection", "where": "tests/test_a.py"}
     error = {**where, "reason": "tests/test_a.py cannot be collected: SyntaxError", "details": "line 41: <b>x = (</b>"}
-    said = " ".join(Page(page_of(summary_of([asked("t.py::a"), error]))).text.split())
-    assert "lab trouble exit status 9" in said
-    assert "error outside the tests 1 tests/test_a.py cannot be collected: SyntaxError line 41: <b>x = (</b>" in said
+    shown = " ".join(Page(page_of(summary_of([reported("t.py::a"), error]))).text.split())
+    assert "lab trouble exit status 9" in shown
+    assert "error outside the tests 1 tests/test_a.py cannot be collected: SyntaxError line 41: <b>x = (</b>" in shown
 
 
 def test_report_of_a_killed_run_and_of_lines_that_cannot_be_read(tmp_path: Path) -> None:
     folder = stored(tmp_path, ill())
     with (folder / "record.jsonl").open("a") as file:
         file.write('{"kind": "test", "nod')
-    said = " ".join(Page(write_report(folder).read_text()).text.split())
-    assert "unfinished no exit status" in said
-    assert "AES-192-CBC 588 585 3 wrong" in said
-    assert re.search(r"lines that cannot be read lab: line \d+ of the run record cannot be read: not JSON", said)
+    shown = " ".join(Page(write_report(folder).read_text()).text.split())
+    assert "unfinished no exit status" in shown
+    assert "AES-192-CBC 588 585 3 wrong" in shown
+    assert re.search(r"lines that cannot be read lab: line \d+ of the run record cannot be read: not JSON", shown)
 
 
 def test_report_without_a_record(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_bar_places_the_rate_between_its_bounds() -> None:
 def test_report_of_almost_nothing_and_of_bytes_that_no_page_can_hold(tmp_path: Path) -> None:
     for words in ("No vectors were run", "Nothing was measured", "No witness was read", "No test was recorded"):
         assert words in page_of(summary_of([]))
-    path = write_report(stored(tmp_path, judged([asked("t.py::a", "failed", "\x00\udcff\033")])))
+    path = write_report(stored(tmp_path, judged([reported("t.py::a", "failed", "\x00\udcff\033")])))
     assert r"\x00\udcff\x1b" in path.read_text()
 
 

@@ -1,4 +1,4 @@
-"""Bounds that nobody measured: they are shown as such wherever a run is shown, and they decide nothing."""
+"""Uncalibrated bounds are marked in each view of a run and do not affect the outcome."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -32,9 +32,9 @@ def ended(folder: Path, rate: float, uncalibrated: str | None, *, finish: bool =
 @pytest.mark.parametrize(("rate", "where"), [(5e6, "within"), (5e5, "below floor"), (5e7, "above ceiling")])
 def test_a_guessed_bound_is_shown_and_decides_nothing(tmp_path: Path, rate: float, where: str) -> None:
     verdict, summary = ended(tmp_path, rate, GUESS)
-    (told,) = verdict.not_judged
+    (lines,) = verdict.not_judged
     assert (verdict.outcome, verdict.exit_status, verdict.why) == ("good", 0, [])
-    assert told == (
+    assert lines == (
         "throughput of aes-128-cbc, 4 processes, blocks of 1024 and 16384 bytes: the bounds are not calibrated "
         f"({GUESS}); --calibrate measures them"
     )
@@ -44,7 +44,7 @@ def test_a_guessed_bound_is_shown_and_decides_nothing(tmp_path: Path, rate: floa
     assert "the bounds are not calibrated" in " ".join(screen.split())
     html = page(summary)
     assert html.count(f"not judged, {where.split()[0]}") == 2
-    assert told in html
+    assert lines in html
 
 
 def test_a_measured_bound_is_judged(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_measured_bound_is_judged(tmp_path: Path) -> None:
         assert "not calibrated" not in shown
 
 
-def test_a_run_that_was_killed_still_says_what_was_not_judged(tmp_path: Path) -> None:
+def test_killed_run_shows_what_was_not_judged(tmp_path: Path) -> None:
     _, summary = ended(tmp_path, 5e6, GUESS, finish=False)
     assert summary.outcome == "unfinished"
     assert GUESS in summary.not_judged[0]
@@ -66,8 +66,8 @@ def test_a_run_that_was_killed_still_says_what_was_not_judged(tmp_path: Path) ->
 def test_each_measurement_and_reason_has_its_line() -> None:
     line = {"kind": "throughput", "algorithm": "aes-128-cbc", "block": 16, "uncalibrated": GUESS}
     records = [{**line, "processes": 1}, {**line, "processes": 2}, {**line, "processes": 2, "uncalibrated": "other"}]
-    told = decide(records).not_judged
-    assert [text.split(":")[0] for text in told] == [
+    lines = decide(records).not_judged
+    assert [text.split(":")[0] for text in lines] == [
         "throughput of aes-128-cbc, 1 process, blocks of 16 bytes",
         "throughput of aes-128-cbc, 2 processes, blocks of 16 bytes",
         "throughput of aes-128-cbc, 2 processes, blocks of 16 bytes",

@@ -67,9 +67,9 @@ def healthy(*layers: str) -> list[Record]:
         *({"kind": "fact", "name": name, "value": value} for name, value in FACTS.items()),
         {"kind": "refused", "source": "CBCMCT128.rsp", "total": 200, "why": "Monte Carlo: not run yet"},
         {"kind": "refused", "source": "SHA1Monte.rsp", "total": 100, "why": "Monte Carlo: not run yet"},
-        asked("tests/test_boot.py::test_board_boots"),
-        asked("tests/test_symbols.py::test_every_symbol_resolves"),
-        asked("tests/test_fast.py::test_calibrated", "skipped", "the board file marks no bound as calibrated"),
+        ran("tests/test_boot.py::test_board_boots"),
+        ran("tests/test_symbols.py::test_every_symbol_resolves"),
+        ran("tests/test_fast.py::test_calibrated", "skipped", "the board file marks no bound as calibrated"),
     ]
     for name in [*AES, *DIGESTS]:
         records.append({"kind": "algorithm", "algorithm": name, "kernel": "", "driver": _driver(name)})
@@ -78,15 +78,15 @@ def healthy(*layers: str) -> list[Record]:
         for name, group, total in _groups():
             line = {"kind": "vectors", "layer": layer, "algorithm": name, "group": group, "total": total, "failed": 0}
             records.append({**line, "seconds": 0.05, "driver": served(layer, name)})
-            records.append(asked(f"tests/test_answers.py::test_known_answers[{layer}-{group}]"))
+            records.append(ran(f"tests/test_answers.py::test_known_answers[{layer}-{group}]"))
     records += [witness(name, 1012, layer) for layer in layers[1:] for name in AES[:3]]
     records += [witness(name, 0, "openssl") for name in AES[:3]]
-    records.append(asked("tests/test_offload.py::test_accelerator_did_it[AES-128-CBC]"))
+    records.append(ran("tests/test_offload.py::test_accelerator_did_it[AES-128-CBC]"))
     records += [speed(block, processes) for processes in (1, 2) for block in (1024, 16384)]
     return records
 
 
-def asked(nodeid: str, outcome: str = "passed", reason: str = "") -> Record:
+def ran(nodeid: str, outcome: str = "passed", reason: str = "") -> Record:
     return {"kind": "test", "nodeid": nodeid, "outcome": outcome, "seconds": 0.12, "reason": reason}
 
 
@@ -119,12 +119,12 @@ def stored(root: Path, records: list[Record]) -> Path:
     return record.folder
 
 
-LADDER = ("openssl", "engine", "engine-explicit", "cryptodev", "afalg")
+LAYERS = ("openssl", "engine", "engine-explicit", "cryptodev", "afalg")
 
 
-def ladder() -> list[Record]:
+def unproven_offload() -> list[Record]:
     """A bad run through all layers: the engine is wrong, offers nothing by default, and AF_ALG takes another driver."""
-    records = healthy(*LADDER)
+    records = healthy(*LAYERS)
     for line in records:
         if line["kind"] == "vectors" and line["layer"] == "afalg" and "CBC" in line["algorithm"]:
             line["driver"] = "cbc(aes-generic)"
@@ -134,7 +134,7 @@ def ladder() -> list[Record]:
             line["failed"] = 3
         if line["kind"] == "witness" and line["layer"] in ("engine", "afalg"):
             line.update(after=line["before"], proven=False)
-    return [*records, asked("tests/test_offload.py::test_it", "failed", "not proven")]
+    return [*records, ran("tests/test_offload.py::test_it", "failed", "not proven")]
 
 
 def ill() -> list[Record]:
@@ -154,8 +154,11 @@ def ill() -> list[Record]:
         "tests/test_fast.py::test_throughput[aes-128-cbc-16384]": "47.5 MB/s is above the ceiling of 40.0 MB/s",
         "tests/test_fast.py::test_throughput[aes-128-cbc-1024]": "0.090 MB/s is below the floor of 0.100 MB/s",
     }
-    records += [asked(nodeid, "failed", reason) for nodeid, reason in failures.items()]
-    return [*records, asked("tests/test_boot.py::test_reset", "error", "SSH lost: 127.0.0.1:2222 refused\nTraceback")]
+    records += [ran(nodeid, "failed", reason) for nodeid, reason in failures.items()]
+    return [
+        *records,
+        ran("tests/test_boot.py::test_reset", "error", "SSH lost: 127.0.0.1:2222 refused\nTraceback"),
+    ]
 
 
 # The verdict
@@ -175,28 +178,26 @@ def ill() -> list[Record]:
     ],
 )
 def test_outcomes_never_mix(outcomes: list[str], expected: tuple[str, int]) -> None:
-    verdict = decide([asked(f"t.py::test_{number}", outcome) for number, outcome in enumerate(outcomes)])
+    verdict = decide([ran(f"t.py::test_{number}", outcome) for number, outcome in enumerate(outcomes)])
     assert (verdict.outcome, verdict.exit_status, verdict.culprit) == (*expected, None)
     assert bool(verdict.why) == (expected[0] != "good")
 
 
-def test_nothing_asked_is_said() -> None:
+def test_empty_run_has_a_reason() -> None:
     assert decide([]).why == ["nothing was asked"]
-    assert decide([asked("t.py::a", "skipped", "no board")]).why == ["nothing was asked", "t.py::a: no board"]
+    assert decide([ran("t.py::a", "skipped", "no board")]).why == ["nothing was asked", "t.py::a: no board"]
 
 
 def test_one_test_recorded_twice_keeps_its_worst_outcome() -> None:
     for outcomes in (("failed", "passed"), ("passed", "failed")):
-        assert decide([asked("t.py::a", outcome) for outcome in outcomes]).outcome == "bad"
-    assert decide([asked("t.py::a", "failed"), asked("t.py::a", "error", "tear-down")]).outcome == "bad"
-    assert decide([asked("t.py::a", "passed"), asked("t.py::a", "error", "tear-down")]).why == [
-        "lab: t.py::a: tear-down"
-    ]
+        assert decide([ran("t.py::a", outcome) for outcome in outcomes]).outcome == "bad"
+    assert decide([ran("t.py::a", "failed"), ran("t.py::a", "error", "tear-down")]).outcome == "bad"
+    assert decide([ran("t.py::a", "passed"), ran("t.py::a", "error", "tear-down")]).why == ["lab: t.py::a: tear-down"]
 
 
-def test_failures_come_first_and_a_common_reason_is_said_once() -> None:
-    tests = [asked("t.py::x", "error", "SSH lost"), asked("t.py::y", "error", "SSH lost\nTraceback")]
-    tests += [asked("t.py::a", "failed", "\n  wrong\nmore"), asked("t.py::b", "failed")]
+def test_failures_come_first_and_a_common_reason_is_shown_once() -> None:
+    tests = [ran("t.py::x", "error", "SSH lost"), ran("t.py::y", "error", "SSH lost\nTraceback")]
+    tests += [ran("t.py::a", "failed", "\n  wrong\nmore"), ran("t.py::b", "failed")]
     assert decide(tests).why == [
         "t.py::a: wrong",
         "t.py::b: no reason given",
@@ -206,8 +207,8 @@ def test_failures_come_first_and_a_common_reason_is_said_once() -> None:
 
 def test_line_that_cannot_be_read_is_no_good_run() -> None:
     torn = {"kind": "unreadable", "line": 7, "why": "not JSON", "text": "{"}
-    assert decide([asked("t.py::a"), torn]).outcome == "lab"
-    assert decide([asked("t.py::a"), torn]).why == ["lab: line 7 of the run record cannot be read: not JSON"]
+    assert decide([ran("t.py::a"), torn]).outcome == "lab"
+    assert decide([ran("t.py::a"), torn]).why == ["lab: line 7 of the run record cannot be read: not JSON"]
 
 
 def harness_error(source: str = "collection", reason: str = "t.py cannot be collected: SyntaxError") -> Record:
@@ -216,13 +217,13 @@ def harness_error(source: str = "collection", reason: str = "t.py cannot be coll
 
 @pytest.mark.parametrize("source", ["collection", "record", "thread", "finalizer"])
 def test_error_of_the_suite_is_no_good_run(source: str) -> None:
-    verdict = decide([asked("t.py::a"), harness_error(source)])
+    verdict = decide([ran("t.py::a"), harness_error(source)])
     assert (verdict.outcome, verdict.exit_status) == ("lab", 9)
     assert verdict.why == ["lab: t.py cannot be collected: SyntaxError"]
 
 
 def test_failed_test_outweighs_an_error_of_the_suite() -> None:
-    verdict = decide([harness_error(), asked("t.py::a", "failed", "wrong")])
+    verdict = decide([harness_error(), ran("t.py::a", "failed", "wrong")])
     assert (verdict.outcome, verdict.exit_status) == ("bad", 1)
     assert verdict.why == ["t.py::a: wrong", "lab: t.py cannot be collected: SyntaxError"]
 
@@ -231,11 +232,11 @@ def test_failed_test_outweighs_an_error_of_the_suite() -> None:
     ("found", "expected"),
     [
         ([], ("unfinished", 2)),
-        ([asked("t.py::a")], ("unfinished", 2)),
-        ([asked("t.py::a"), asked("t.py::b", "skipped")], ("unfinished", 2)),
-        ([asked("t.py::a"), asked("t.py::b", "error")], ("lab", 9)),
-        ([asked("t.py::a"), harness_error()], ("lab", 9)),
-        ([asked("t.py::a", "failed"), harness_error()], ("bad", 1)),
+        ([ran("t.py::a")], ("unfinished", 2)),
+        ([ran("t.py::a"), ran("t.py::b", "skipped")], ("unfinished", 2)),
+        ([ran("t.py::a"), ran("t.py::b", "error")], ("lab", 9)),
+        ([ran("t.py::a"), harness_error()], ("lab", 9)),
+        ([ran("t.py::a", "failed"), harness_error()], ("bad", 1)),
     ],
 )
 def test_stopped_run_is_judged_by_what_it_found(found: list[Record], expected: tuple[str, int]) -> None:
@@ -243,8 +244,8 @@ def test_stopped_run_is_judged_by_what_it_found(found: list[Record], expected: t
     assert (verdict.outcome, verdict.exit_status) == expected
 
 
-def test_unfinished_run_says_what_stopped_it() -> None:
-    (reason,) = decide_stopped([asked("t.py::a")], by="pytest (it is late)").why
+def test_unfinished_run_names_what_stopped_it() -> None:
+    (reason,) = decide_stopped([ran("t.py::a")], by="pytest (it is late)").why
     assert reason == "interrupted by pytest (it is late); what it had found until then is shown"
 
 
@@ -283,11 +284,11 @@ def test_summary_of_a_bad_run() -> None:
 
 
 def test_summary_of_a_run_through_all_layers() -> None:
-    good, bad = summary_of(healthy(*LADDER)), summary_of(ladder())
-    assert good.layers == LADDER
-    assert {row(good, "AES-128-CBC", layer).offload.text for layer in LADDER[1:]} == {"proven: virtio_crypto_aes_cbc"}
-    assert {row(good, "SHA1", layer).offload.text for layer in LADDER[1:]} == {"software driver sha1-generic"}
-    assert [row(bad, "AES-128-CBC", layer).offload.text for layer in LADDER] == [
+    good, bad = summary_of(healthy(*LAYERS)), summary_of(unproven_offload())
+    assert good.layers == LAYERS
+    assert {row(good, "AES-128-CBC", layer).offload.text for layer in LAYERS[1:]} == {"proven: virtio_crypto_aes_cbc"}
+    assert {row(good, "SHA1", layer).offload.text for layer in LAYERS[1:]} == {"software driver sha1-generic"}
+    assert [row(bad, "AES-128-CBC", layer).offload.text for layer in LAYERS] == [
         "software",
         "not proven: virtio_crypto_aes_cbc",
         "proven: virtio_crypto_aes_cbc",
@@ -304,7 +305,7 @@ def test_one_witness_that_did_not_move_is_enough_to_doubt() -> None:
     assert row(summary, "AES-128-CBC").offload.state == "not proven"
 
 
-def test_offload_that_nobody_asked_about_is_not_proven() -> None:
+def test_offload_without_a_witness_is_not_proven() -> None:
     records = [line for line in healthy() if line["kind"] != "witness"]
     assert row(summary_of(records), "AES-128-CBC").offload.state == "not asked"
     assert row(summary_of([*records, witness("SHA1", 1000)]), "SHA1").offload.state == "proven"
@@ -346,7 +347,9 @@ def test_killed_run_is_unfinished_with_all_that_was_found(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
 @pytest.mark.parametrize(
-    "records", [healthy(), ill(), healthy(*LADDER), ladder()], ids=["good", "bad", "ladder-good", "ladder-bad"]
+    "records",
+    [healthy(), ill(), healthy(*LAYERS), unproven_offload()],
+    ids=["good", "bad", "all-good", "all-bad"],
 )
 def test_verdict_fits_a_screen(records: list[Record], width: int) -> None:
     lines = render(summary_of(records), width=width).splitlines()
@@ -376,7 +379,7 @@ def test_verdict_reads_as_expected() -> None:
 
 
 def test_five_layers_read_as_expected_at_80_columns() -> None:
-    lines = render(summary_of(ladder())).splitlines()
+    lines = render(summary_of(unproven_offload())).splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("RIGHT ANSWERS"))
     assert lines[start - 1 : start + 14] == [
         "                                            engine-",
@@ -423,7 +426,7 @@ def test_one_wrong_answer_sets_its_key_size_apart() -> None:
 
 
 def test_key_sizes_that_are_all_wrong_alike_share_a_line_and_nobody_is_no_driver() -> None:
-    records = healthy(*LADDER)
+    records = healthy(*LAYERS)
     for line in records:
         if line["kind"] == "vectors" and line["layer"] == "afalg" and "CTR" in line["algorithm"]:
             line.update(failed=line["total"], driver="nobody")
@@ -435,7 +438,7 @@ def test_key_sizes_that_are_all_wrong_alike_share_a_line_and_nobody_is_no_driver
 
 
 def test_lab_trouble_and_nothing_found() -> None:
-    text = render(summary_of([asked("t.py::a", "error", "no U-Boot prompt in 30 s " * 8)]))
+    text = render(summary_of([ran("t.py::a", "error", "no U-Boot prompt in 30 s " * 8)]))
     assert "OUTCOME  lab trouble, exit status 9" in text
     assert text.count("no U-Boot prompt in 30 s") + text.count("no\n  U-Boot") >= 4
     assert "nothing was asked" in render(summary_of([]))
@@ -444,9 +447,9 @@ def test_lab_trouble_and_nothing_found() -> None:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_all_layers_many_rates_and_long_names_keep_the_width(width: int) -> None:
-    records = ladder()
+    records = unproven_offload()
     records += [speed(16 << number, 1, 5e7) for number in range(20)]
-    records += [asked("t.py::" + "n" * 300, "failed", "r" * 300), {"kind": "fact", "name": "f", "value": "v" * 300}]
+    records += [ran("t.py::" + "n" * 300, "failed", "r" * 300), {"kind": "fact", "name": "f", "value": "v" * 300}]
     records += [{"kind": "algorithm", "algorithm": "A" * 40, "kernel": "", "driver": "d" * 90, "promised": False}]
     text = render(summary_of(records), width=width)
     assert max(len(line) for line in text.splitlines()) <= width
@@ -454,7 +457,7 @@ def test_all_layers_many_rates_and_long_names_keep_the_width(width: int) -> None
 
 
 def test_what_a_board_sends_cannot_steer_the_terminal() -> None:
-    text = render(summary_of([asked("t.py::a[bold]", "failed", "\033[2J[red]x[/red]\x00 \udcff\u202e")]))
+    text = render(summary_of([ran("t.py::a[bold]", "failed", "\033[2J[red]x[/red]\x00 \udcff\u202e")]))
     assert r"t.py::a[bold]: \x1b[2J[red]x[/red]\x00 \udcff\u202e" in text
 
 
@@ -487,7 +490,7 @@ def test_colour_only_on_a_terminal_and_not_against_the_users_word(monkeypatch: p
 
 def test_terminal_that_knows_ascii_only(tmp_path: Path) -> None:
     with TextIOWrapper((tmp_path / "out").open("wb"), encoding="ascii") as file:
-        show(summary_of([asked("t.py::a", "failed", "größer")]), file)
+        show(summary_of([ran("t.py::a", "failed", "größer")]), file)
     assert rb"gr\xf6\xdfer" in (tmp_path / "out").read_bytes()
 
 

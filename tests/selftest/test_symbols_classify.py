@@ -157,7 +157,7 @@ def run(row: Row) -> tuple[Finding, ...]:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_each_text_is_told_apart(row: Row) -> None:
+def test_each_text_has_its_kind_and_origin(row: Row) -> None:
     findings = run(row)
     assert tuple(f.kind for f in findings) == row.kinds
     assert {f.culprit for f in findings} == {row.culprit}
@@ -167,10 +167,10 @@ def test_each_text_is_told_apart(row: Row) -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_no_telling_line_is_lost_or_told_twice(row: Row) -> None:
-    told = [line for finding in run(row) for line in finding.text.splitlines()]
+def test_each_significant_line_is_reported_once(row: Row) -> None:
+    reported_lines = [line for finding in run(row) for line in finding.text.splitlines()]
     telling = [line for line in row.text.splitlines() if not line.startswith(("(", " [", "  ", "[Success]"))]
-    assert told == telling
+    assert reported_lines == telling
 
 
 def test_a_failure_behind_the_harmless_line_is_not_swallowed() -> None:
@@ -183,7 +183,7 @@ def test_a_failure_behind_the_harmless_line_is_not_swallowed() -> None:
     ]
 
 
-def test_a_release_that_is_not_known_for_it_is_said_so() -> None:
+def test_unknown_release_is_named_in_the_advice() -> None:
     (finding,) = classify(SEED, listed=True, openssl="OpenSSL 1.1.1w  11 Sep 2023")
     assert finding.harmless
     assert "known of 1.1.1n 1.1.1o 1.1.1p, not of 1.1.1w" in finding.advice
