@@ -86,7 +86,7 @@ def test_flipped_bit_is_found_and_the_image_is_rewritten(method: str) -> None:
     flip(method)
     run = flash(method)
     assert run.status == 0, run.text
-    assert f"{method} is marked as holding the image, and reads back " in run.text, run.text
+    assert f"{method} is marked as holding the image, but reads back " in run.text, run.text
     assert facts(run)["memory"] == f"{method}: written, read back right"
 
 

@@ -100,7 +100,7 @@ TABLE: dict[str, Row] = {
     "console server is down": Row(console("socket://127.0.0.1:9"), 9, "console .* cannot be opened: .*refused"),
     "console is not a serial device": Row(console("/dev/null"), 9, "console /dev/null cannot be opened"),
     "console is not connected": Row(console("loop://"), 9, r"(?s)printed nothing within 10 s|answers on its console"),
-    "power command fails": Row(power("echo fuse blown; false"), 9, "exit status 1 .* said: fuse blown"),
+    "power command fails": Row(power("echo fuse blown; false"), 9, r"exit status 1 .*\(output: fuse blown"),
     "power is stuck on": Row(stuck_on, 9, "power-off failed: .* still answers on its console"),
     "power is stuck off": Row(power("true"), 9, "power-on failed: .* printed nothing within 10 s"),
     "host key has changed": Row(another_host_key, 9, "host key"),

@@ -73,7 +73,7 @@ MISTAKES = {
     ),
     "an image without the file that a memory takes": (
         "--board virt --boot nor --image {}",
-        r"--boot nor of board virt writes the file 'firmware' of the image, and the image has only .*",
+        r"--boot nor of board virt writes the file 'firmware' of the image, but the image has only .*",
     ),
     "boot method without an image": (
         "--board {0}/real.yaml --lab {0}/lab.yaml --boot nor",

@@ -304,7 +304,7 @@ def test_connect_waits_for_a_server_that_starts_late(tmp_path: Path) -> None:
         shell.close()
 
 
-@pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+@pytest.mark.parametrize("greeting", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
 def test_server_without_ssh_is_a_lab_error(tmp_path: Path, greeting: bytes) -> None:
     make_key_file(tmp_path / "key")
     with socket.create_server(("127.0.0.1", 0)) as door:
