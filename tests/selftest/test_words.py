@@ -62,9 +62,7 @@ def texts(source: str) -> Iterator[tuple[int, str]]:
 
 def refused(source: str) -> list[tuple[int, str]]:
     """Return line and word of everything that the word lists refuse in a module."""
-    found = [
-        (line, name) for line, name in names(ast.parse(source)) if IN_NAMES & set(map(str.lower, WORD.findall(name)))
-    ]
+    found = [(line, name) for line, name in names(ast.parse(source)) if IN_NAMES & words_of(name)]
     return sorted(found + [(line, match[0]) for line, text in texts(source) for match in IN_TEXT.finditer(text)])
 
 
