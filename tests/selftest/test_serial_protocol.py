@@ -117,3 +117,11 @@ def test_echo_tracking_stops_at_a_lost_character() -> None:
     echo = EchoTracker("abcdef")
     echo.feed("abdef")
     assert echo.seen == 2
+
+
+@pytest.mark.parametrize("words", ["status:\xb2:plain:1", "status:0:plain:\xb2", "block:\xb2:0"])
+def test_mark_with_a_superscript_number_is_ignored(words: str) -> None:
+    """`str.isdigit` accepts it, and `int` does not."""
+    response = Response({"a"})
+    response.feed(f"<hil:a:{words}=a:{words}>")
+    assert (response.status, response.blocks) == (None, {})

@@ -191,3 +191,13 @@ def test_batch_output_cut_short_is_a_lab_error() -> None:
     with pytest.raises(LabError, match=r"no end marker of b in .* bytes"):
         run_batch(LocalShell(replace={"hil b": "true b"}), {"a": "echo 1", "b": "echo 2"})
     assert split_output("\n#hil a 0\nrest") == split_output("\n#hil a 0\n")
+
+
+def test_superscript_size_of_a_module_is_malformed() -> None:
+    """`str.isdigit` accepts it, and `int` does not."""
+    with pytest.raises(ProductError, match="/proc/modules:1: expected name, size"):
+        parse_modules("cryptodev ² 0 - Live 0x0")
+
+
+def test_superscript_reference_count_of_a_module_is_unknown() -> None:
+    assert parse_modules("cryptodev 1 ² - Live 0x0")["cryptodev"].refcnt == 0

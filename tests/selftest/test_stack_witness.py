@@ -177,3 +177,9 @@ def test_interrupts_of_this_host() -> None:
     """This host's own /proc/interrupts."""
     witness = Interrupts(kind="interrupts", name="any", match=".", per_operation=0.5)
     assert read_witness(LocalShell(), witness).value > 0
+
+
+def test_superscript_is_not_a_number() -> None:
+    """`str.isdigit` accepts it, and `int` does not."""
+    with pytest.raises(ProductError, match="expected a decimal number, found '²'"):
+        sum_counters("² /sys/kernel/debug/counter")

@@ -172,3 +172,9 @@ def test_output_cut_short_is_a_lab_error() -> None:
     shell = LocalShell(replace={"hil after 0": "exit"})
     with pytest.raises(LabError, match="2 of 3 parts arrived"):
         measure(shell, "openssl", "", "sha256", 1, (16,), repeats=1)
+
+
+def test_superscript_ticks_are_malformed() -> None:
+    """`str.isdigit` accepts them, and `int` does not."""
+    with pytest.raises(ProductError, match="/proc/stat:1: expected cpu"):
+        parse_cpu_ticks("cpu ² 2 3 4 5 6 7")
