@@ -1,4 +1,4 @@
-"""Is a board that promises digests, as the LS1046A does, tested with the operation `digest`?"""
+"""A board that promises digests, as the LS1046A does, is tested with the operation `digest`."""
 
 from pathlib import Path
 

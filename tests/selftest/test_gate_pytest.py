@@ -1,4 +1,4 @@
-"""Do pytest's own options and an IDE's run button work on a gate? This host is its unit."""
+"""pytest's own options and an IDE's run button work on a gate. This host is its unit."""
 
 import json
 import os
@@ -135,7 +135,7 @@ def test_option_wins_over_the_environment(host: HostBoard) -> None:
     assert run.status == 0 and GOOD in run.text, run.text
 
 
-def test_single_test_without_a_board_is_a_usage_error_that_names_both_ways() -> None:
+def test_single_test_without_a_board_is_a_usage_error_that_names_option_and_variable() -> None:
     done = own_pytest(AES, environment={})
     assert done.returncode == 4
     assert [line for line in done.stderr.splitlines() if line.startswith("ERROR")] == [

@@ -1,4 +1,4 @@
-"""Is the verdict never better than the outcomes that pytest saw? This host is the unit of each gate."""
+"""The verdict is never better than the outcomes that pytest saw. This host is the unit of each gate."""
 
 import re
 from collections.abc import Iterator
