@@ -1,7 +1,7 @@
 """The board side of a console: sends and receives one byte at a time, over a pty or a TCP server.
 
 `UBootPlayer` behaves as U-Boot does, by its source: common/autoboot.c (the countdown), common/cli_readline.c (the
-echo), common/cli_hush.c (`;`, `$?`). What Linux says is a record of the virtual board.
+echo), common/cli_hush.c (`;`, `$?`). The output of Linux is a recording of the virtual board.
 """
 
 import os
@@ -23,21 +23,21 @@ PATIENCE = 10.0
 
 
 class HungUpError(Exception):
-    """The line was hung up: the way every conversation here ends."""
+    """The line was hung up. Every dialogue of a player ends with it."""
 
 
 class Player:
-    """The board's end of the line."""
+    """Board end of a serial line."""
 
     def __init__(self, descriptor: int, url: str, close: Callable[[], None]) -> None:
-        """Take over a descriptor that is open for reading and writing, and what closes it."""
+        """Take over a descriptor that is open for reading and writing, and the function that closes it."""
         self.url = url
         self._descriptor = descriptor
         self._close = close
         self._hung_up = threading.Event()
 
     def hang_up(self) -> None:
-        """Be gone, as a console server that is switched off."""
+        """Close the line, as a console server that is switched off does."""
         if not self._hung_up.is_set():
             self._hung_up.set()
             self._close()
@@ -53,14 +53,14 @@ class Player:
     def send_bytes(self, data: bytes) -> None:
         """Say all at once, as fast as it is taken."""
         while data:
-            self._see_line()
+            self._check_line()
             data = data[os.write(self._descriptor, data) :]
 
     def receive_key(self, seconds: float = PATIENCE) -> str | None:
         """The next byte that was typed, as a character; None if there is none in time."""
         deadline = time.monotonic() + seconds
         while True:
-            self._see_line()
+            self._check_line()
             left = deadline - time.monotonic()
             # In small steps: select does not notice that another thread has hung up.
             if select.select([self._descriptor], [], [], min(max(left, 0), 0.02))[0]:
@@ -68,7 +68,7 @@ class Player:
             if left <= 0:
                 return None
 
-    def _see_line(self) -> None:
+    def _check_line(self) -> None:
         if self._hung_up.is_set():
             raise HungUpError
 
@@ -78,7 +78,7 @@ class Player:
         while not text.endswith(until):
             character = self.receive_key()
             if character is None:
-                raise AssertionError(f"typed was {text!r}, and no {until!r} after it")
+                raise AssertionError(f"no key within {PATIENCE:g} s; expected {until!r} after {text!r}")
             text += character
             if echo:
                 self.send_text("\r\n" if character == "\r" else character)
@@ -87,7 +87,7 @@ class Player:
 
 @contextmanager
 def on_pty() -> Iterator[Player]:
-    """A serial line; its other end is a device of this host, by a name that nobody else's gets when it is gone."""
+    """Open a serial line whose other end is a device of this host. Its path is not reused after its removal."""
     board, host = pty.openpty()
     tty.setraw(host)
     with TemporaryDirectory() as folder:
@@ -106,41 +106,41 @@ def on_pty() -> Iterator[Player]:
             player.hang_up()
 
 
-class Door:
-    """A console server's."""
+class ConsoleServer:
+    """Console server with one port."""
 
     def __init__(self, server: socket.socket) -> None:
-        """Stand at a socket that listens."""
+        """Take over a listening socket."""
         self.url = f"socket://127.0.0.1:{server.getsockname()[1]}"
         self.players: list[Player] = []
         self._server = server
 
     def answer(self) -> Player:
-        """Wait for somebody to connect."""
+        """Wait for a client; return the board end of its connection."""
         end, _ = self._server.accept()
         self.players.append(Player(end.fileno(), self.url, end.close))
         return self.players[-1]
 
     def shut(self) -> None:
-        """Answer nobody any more."""
+        """Stop accepting clients."""
         self._server.close()
 
 
 @contextmanager
-def on_tcp() -> Iterator[Door]:
-    """A console server."""
+def on_tcp() -> Iterator[ConsoleServer]:
+    """Run a console server within the block."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(PATIENCE)
-        door = Door(server)
+        console_server = ConsoleServer(server)
         try:
-            yield door
+            yield console_server
         finally:
-            for player in door.players:
+            for player in console_server.players:
                 player.hang_up()
 
 
 class UBootPlayer(threading.Thread):
-    """A board that is switched on: U-Boot, then whatever `booti` starts."""
+    """Board from power-on: U-Boot, then the kernel that `booti` starts."""
 
     PROMPT = "=> "
 
@@ -153,16 +153,16 @@ class UBootPlayer(threading.Thread):
         countdown: float = 1.0,
         autoboot: str = "",
     ) -> None:
-        """Be switched off.
+        """Prepare the board; `start` powers it on.
 
-        :param commands: the beginning of a command -> what it prints, and its status. Others print nothing, and work.
-        :param countdown: seconds; 0: no key is looked for.
-        :param linux: plays what `booti` starts; if None, `booti` comes back as from a bad image.
-        :param autoboot: what is said when nobody stops the countdown.
+        :param commands: start of a command -> its output and exit status. Other commands print nothing and succeed.
+        :param countdown: seconds that the autoboot countdown accepts a key; 0: it accepts none.
+        :param linux: plays the kernel that `booti` starts; if None, `booti` returns as for an invalid image.
+        :param autoboot: output after a countdown that was not stopped.
         """
         super().__init__(daemon=True)
         self.ran: list[str] = []
-        """The commands that were run, without the asking for their status."""
+        """The commands that were run, without the queries for their status."""
         self.failure: Exception | None = None
         self._line = line
         self._commands = {

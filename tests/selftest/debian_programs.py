@@ -1,6 +1,6 @@
-"""Debian packages that self-tests need and the host lacks: unpacked below the cache, never installed.
+"""Debian packages that self-tests need and the host lacks: unpacked in the cache, never installed.
 
-Nothing of the host changes, no root is needed, and no service starts, as the package ser2net would have one.
+The host is not changed, root is not needed, and no service starts (the package ser2net would start one).
 """
 
 import functools
@@ -19,9 +19,9 @@ FOLDERS = ("usr/bin", "usr/sbin", "bin", "sbin")
 
 
 def find_program(name: str, package: str) -> str:
-    """Return the path of a program: the host's own, or that of the unpacked package. Skips the test if there is none.
+    """Return the path of a program: the host's own or the unpacked one. Skip the test if apt cannot provide it.
 
-    :param package: the Debian package that brings it.
+    :param package: the Debian package that contains it.
     """
     if own := shutil.which(name, path=SEARCH_PATH):
         return own
@@ -32,13 +32,13 @@ def find_program(name: str, package: str) -> str:
 
 
 def _with_its_libraries(found: Path, root: Path) -> Path:
-    """Return a program that becomes another, with the libraries that were unpacked with it; the same if none were."""
+    """Return a program that runs another with its unpacked libraries; the program itself if there are none."""
     libraries = ":".join(sorted({str(path.parent) for path in root.rglob("*.so*")}))
     if not libraries:
         return found
     wrapper = root / "run" / found.name
     wrapper.parent.mkdir(exist_ok=True)
-    # gensio, which ser2net is made of, looks for its parts in a path of its own.
+    # gensio, the library of ser2net, searches its plugins in a path of its own.
     paths = [f"{name}={libraries}" for name in ("LD_LIBRARY_PATH", "GENSIO_LIBRARY_PATH")]
     command = shlex.join(["env", *paths, str(found)])
     wrapper.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
@@ -48,7 +48,7 @@ def _with_its_libraries(found: Path, root: Path) -> Path:
 
 @functools.cache
 def unpacked(package: str) -> Path:
-    """Return the folder in which a package lies, with all it needs that the host lacks. Skips where apt has none."""
+    """Return the folder of an unpacked package and its missing dependencies. Skip the test if apt lacks the package."""
     if not shutil.which("apt-get"):
         pytest.skip(f"this host has no apt-get to fetch Debian's package {package} with")
     simulated = subprocess.run(

@@ -1,4 +1,4 @@
-"""A shell on this very machine: what stands in for a board where a self-test needs real commands and no board."""
+"""Shell on this machine: replaces a board in self-tests that need real commands only."""
 
 import contextlib
 import os
@@ -13,11 +13,11 @@ from fixtures.outcome import CommandTimeout, ProductError
 
 
 class LocalShell:
-    """A real Shell: `sh -c` in a process group of its own, both output streams in one pipe.
+    """Shell that runs `sh -c` in a process group of its own, with both output streams in one pipe.
 
-    :param replace: texts to replace in a command before it runs: "/proc/crypto" -> a file with another board's text.
-    :param environment: variables to add; PATH with a folder of stand-in programs in front, say.
-    :param shell: the shell's own command line, up to and without `-c`.
+    :param replace: texts to replace in a command before it runs: "/proc/crypto" -> a file with the text of a board.
+    :param environment: variables to add; for example PATH with a folder of replacement programs in front.
+    :param shell: command line of the shell, without `-c`.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class LocalShell:
         """What was run, in order: a test of how many trips something takes counts these."""
 
     def run(self, command: str, *, stdin: bytes = b"", timeout: float = 30.0) -> CommandResult:
-        """As Shell.run. A command that does not end in time is killed with all it started."""
+        """Run a command as `Shell.run` does. A command that times out is killed with its process group."""
         self.commands.append(command)
         for old, new in self._replace.items():
             command = command.replace(old, new)
@@ -61,7 +61,7 @@ class LocalShell:
         return CommandResult(command, output, status, time.monotonic() - started)
 
     def put(self, data: bytes, path: str, *, mode: int = 0o644) -> None:
-        """As Shell.put."""
+        """Write a file as `Shell.put` does."""
         try:
             Path(path).write_bytes(data)
             Path(path).chmod(mode)
@@ -69,7 +69,7 @@ class LocalShell:
             raise ProductError(f"cannot write {path}: {problem}") from None
 
     def get(self, path: str) -> bytes:
-        """As Shell.get."""
+        """Read a file as `Shell.get` does."""
         try:
             return Path(path).read_bytes()
         except OSError as problem:

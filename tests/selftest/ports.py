@@ -1,4 +1,4 @@
-"""Ports of this host that nobody has."""
+"""Free ports of this host."""
 
 import socket
 

@@ -1,4 +1,4 @@
-"""A board on a pseudo-terminal: boot text, U-Boot, login, and a real shell behind it, over a line that can be bad."""
+"""Simulated board on a pseudo-terminal: boot text, U-Boot, login and a real shell, over a line that can lose bytes."""
 
 import os
 import pty
@@ -56,28 +56,28 @@ BUG = ("kernel BUG at crypto/algapi.c:261!",)
 
 @dataclass
 class Line:
-    """What the line does to what goes over it. Everything can be changed while it is in use."""
+    """Properties and faults of the serial line. Each can be changed while the line is in use."""
 
     baud: int = 0
-    """Bits a second, ten a byte; 0: as fast as it goes."""
+    """Line speed in bits per second, ten bits per byte; 0: no limit."""
     one_by_one: bool = False
-    """Every byte comes by itself."""
+    """Whether the line delivers one byte at a time."""
     lose_out: int = 0
-    """Every so many bytes from the board, one is lost; 0: none."""
+    """One of this many bytes from the board is lost; 0: none."""
     lose_in: int = 0
-    """The same, on the way to the board."""
+    """One of this many bytes to the board is lost; 0: none."""
     message_every: int = 0
-    """After every so many bytes from the board stands a kernel message, wherever that is; 0: none."""
+    """A kernel message is inserted after this many bytes from the board, at any position; 0: none."""
     message_within: list[bytes] = field(default_factory=list)
-    """Each of these texts is broken by a kernel message after its second byte, the first time it is there."""
+    """Texts whose first occurrence is interrupted by a kernel message after the second byte."""
     swallow: bytes = b""
-    """From this text on, the first time it is there, all that the board sends within the next 0.3 s is lost."""
+    """Text at whose first occurrence the line starts to lose all output of the board, for 0.3 s; empty: none."""
     timestamps: bool = True
-    """Kernel messages carry their time."""
+    """Whether kernel messages start with a timestamp."""
 
 
 class SimulatedBoard:
-    """Runs while it is entered. `url` is its console. It is switched off at first.
+    """Simulated board that exists within a `with` block. `url` is its console. It is off at first.
 
     :param shell: the command line of the shell behind the login, with a prompt that ends in "# ".
     :param echo: whether its terminal echoes.
@@ -92,12 +92,12 @@ class SimulatedBoard:
         echo: bool = True,
         controlling: bool = True,
     ) -> None:
-        """See the class."""
+        """Open the pseudo-terminal of the console."""
         self.line = line or Line()
         self.typed = bytearray()
-        """All that came from the host."""
+        """Every byte received from the host."""
         self.starts = 0
-        """How often the processor came out of reset."""
+        """Number of times the processor came out of reset."""
         self._shell, self._echo, self._controlling = tuple(shell), echo, controlling
         self._outside, self._slave = pty.openpty()
         tty.setraw(self._slave)
@@ -114,14 +114,14 @@ class SimulatedBoard:
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
-        """Begin to listen."""
+        """Start to read the console."""
         self._start(self._listen)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End all of it."""
+        """Switch off and close the console."""
         self._gone = True
         self.off()
         for thread in self._threads:
@@ -130,7 +130,7 @@ class SimulatedBoard:
         os.close(self._outside)
 
     def on(self, *, bootloader: bool = True) -> None:
-        """Switch on; without the bootloader, which takes 0.5 s, it is the kernel that starts."""
+        """Switch on. :param bootloader: start U-Boot first, which takes 0.5 s; otherwise start the kernel at once."""
         self._epoch += 1
         self.starts += 1
         self._hung = False
@@ -142,12 +142,12 @@ class SimulatedBoard:
         self._end_shell()
 
     def reset(self) -> None:
-        """Come out of reset without being asked to."""
+        """Reset unexpectedly."""
         self.off()
         self.on()
 
     def hang(self) -> None:
-        """Say and hear nothing any more."""
+        """Hang: print nothing and ignore input from now on."""
         self._hung = True
         if self._process:
             os.killpg(self._process.pid, signal.SIGSTOP)
@@ -163,7 +163,7 @@ class SimulatedBoard:
         self.reset()
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
-        """Do something in a while."""
+        """Call a function later. :param seconds: delay."""
         timer = threading.Timer(seconds, call)
         timer.daemon = True
         timer.start()
@@ -177,7 +177,7 @@ class SimulatedBoard:
         stamp = f"[{time.monotonic() % 99999:12.6f}] " if self.line.timestamps else ""
         return f"{stamp}{text}\r\n".encode()
 
-    # What it plays
+    # Boot, login and shell
 
     def _live(self, epoch: int, bootloader: bool) -> None:
         try:
@@ -220,7 +220,7 @@ class SimulatedBoard:
             self._print(epoch, f"[{number * 0.3 if number > 1 else 0:12.6f}] {line}\r\n")
 
     def _line_of(self, epoch: int) -> str:
-        """Read a line as a boot loader does: every character is echoed as it comes."""
+        """Read a line as U-Boot does: each character is echoed when it arrives."""
         line = ""
         while (key := self._key(epoch)) not in ("\r", "\n"):
             if key == "\x03":
@@ -233,7 +233,7 @@ class SimulatedBoard:
         return line
 
     def _command(self, epoch: int, line: str) -> bool:
-        """Run a line of U-Boot; False: it starts the kernel."""
+        """Run a line of U-Boot commands. Return False if it starts the kernel."""
         status = 0
         for command in line.split(";"):
             words = command.split() or [""]
@@ -294,7 +294,7 @@ class SimulatedBoard:
     def _end_shell(self) -> None:
         self._terminal = None
         process, self._process = self._process, None
-        if process:  # all of its session, whatever process groups there are in it
+        if process:  # the whole session: an interactive shell gives each job a process group of its own
             for member in _session(process.pid):
                 with suppress(ProcessLookupError):
                     os.kill(member, signal.SIGKILL)
@@ -354,7 +354,7 @@ class SimulatedBoard:
 
 
 def _lossy(data: bytes, before: int, every: int) -> tuple[bytes, int]:
-    """Leave out every so many bytes, counted over all calls."""
+    """Drop one of `every` bytes. Return the rest, and the number of bytes counted so far."""
     if not every:
         return data, before
     kept = bytes(byte for place, byte in enumerate(data, before + 1) if place % every)
@@ -362,17 +362,17 @@ def _lossy(data: bytes, before: int, every: int) -> tuple[bytes, int]:
 
 
 def up(board: "SimulatedBoard", console: Console) -> None:
-    """Switch a board on, and have somebody logged in on its console."""
+    """Switch a board on and log in on its console."""
     board.on(bootloader=False)
     login.wait_for_kernel(console, 5, "=> ")
     login.log_in(console, "login: ", "root", "# ", 5)
 
 
 def _session(leader: int) -> list[int]:
-    """The processes of a session: the sixth field of /proc/PID/stat, proc(5)."""
+    """Return the processes of a session: the sixth field of /proc/PID/stat, proc(5)."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it ended just now
+        with suppress(OSError):  # the process ended meanwhile
             if int(path.read_text().rpartition(")")[2].split()[3]) == leader:
                 found.append(int(path.parent.name))
     return found
@@ -381,7 +381,7 @@ def _session(leader: int) -> list[int]:
 def _read(descriptor: int) -> bytes:
     try:
         return os.read(descriptor, 4096)
-    except OSError:  # how a pseudo-terminal says that the other side has closed
+    except OSError:  # EIO: the other side of the pseudo-terminal is closed
         return b""
 
 
@@ -391,5 +391,5 @@ def _write(descriptor: int, data: bytes) -> None:
 
 
 def marks(text: bytes) -> list[bytes]:
-    """The marks of the serial shell in what the board printed."""
+    """Return the marks of the serial shell in the output of a board."""
     return re.findall(rb"<hil:[^>]*>", text)

@@ -1,6 +1,6 @@
 """A real SSH server in this process: paramiko's server side, which runs each command with `sh -c`, as dropbear does.
 
-Between it and its clients there is a wire that can be cut, or frozen so that nothing comes through.
+The connections between it and its clients can be cut, or frozen so that no bytes pass.
 """
 
 import os
@@ -25,22 +25,22 @@ from paramiko.common import (
 )
 
 GONE = (OSError, EOFError, paramiko.SSHException)
-"""What paramiko raises where the client is gone."""
+"""Exceptions that paramiko raises after the client has disconnected."""
 
 USER = "root"
 
 
 class Guard(paramiko.ServerInterface):
-    """Lets one key in, and runs commands."""
+    """Server interface that accepts one user key and runs commands."""
 
     def __init__(self, user_key: paramiko.PKey) -> None:
-        """Let in who has this key."""
+        """Accept this user key."""
         self._user_key = user_key
         self.shell = ["sh"]
-        """What commands are given to, as the user's login shell."""
+        """Command line of the user's login shell, which runs the commands."""
         self.refuses_commands = False
         self.answers = threading.Event()
-        """While it is not set, a request for a command is not answered."""
+        """While this event is not set, requests to run a command are not answered."""
         self.answers.set()
         self._closing = False
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -64,7 +64,7 @@ class Guard(paramiko.ServerInterface):
         if self.refuses_commands or self._closing:
             return False
         pipe = subprocess.PIPE
-        # Output and errors come through two pipes, as they do from sshd and dropbear.
+        # Output and errors have a pipe each, as in sshd and dropbear.
         words: list[str | bytes] = [*self.shell, "-c", command]
         process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
         self._processes.append(process)
@@ -75,7 +75,7 @@ class Guard(paramiko.ServerInterface):
         return True
 
     def close(self) -> None:
-        """Kill what still runs, and begin nothing new."""
+        """Kill the running commands and refuse new ones."""
         self._closing = True
         self.answers.set()
         for process in self._processes:
@@ -86,7 +86,7 @@ class Guard(paramiko.ServerInterface):
 
 
 def _confirm(channel: paramiko.Channel) -> None:
-    """Say that the command is begun; paramiko says it again, but maybe not before the command has ended."""
+    """Confirm that the command was started. Paramiko also does, but possibly only after the command has ended."""
     message = paramiko.Message()
     message.add_byte(cMSG_CHANNEL_SUCCESS)
     message.add_int(channel.remote_chanid)
@@ -94,7 +94,7 @@ def _confirm(channel: paramiko.Channel) -> None:
 
 
 def _send(channel: paramiko.Channel, message: paramiko.Message) -> None:
-    channel.get_transport()._send_user_message(message)  # type: ignore[attr-defined]  # a message of our own making
+    channel.get_transport()._send_user_message(message)  # type: ignore[attr-defined]  # paramiko has no public function to send a message
 
 
 def _serve(channel: paramiko.Channel, process: "subprocess.Popen[bytes]") -> None:
@@ -123,7 +123,7 @@ def _serve(channel: paramiko.Channel, process: "subprocess.Popen[bytes]") -> Non
 def _feed(channel: paramiko.Channel, stdin: IO[bytes]) -> None:
     with stdin, suppress(*GONE):
         while data := channel.recv(32768):
-            with suppress(BrokenPipeError):  # the command does not read: what else comes is thrown away, as sshd does
+            with suppress(BrokenPipeError):  # the command does not read: sshd discards its input too
                 while data:
                     data = data[os.write(stdin.fileno(), data) :]
 
@@ -154,31 +154,31 @@ def _send_end(channel: paramiko.Channel, status: int) -> None:
 
 @dataclass
 class SshServer:
-    """Where it listens, its keys, and its wire."""
+    """Running SSH server: port, keys and connections."""
 
     port: int
     host_key: paramiko.PKey
     user_key_file: Path
     guard: Guard
     flows: threading.Event = field(default_factory=threading.Event)
-    """While it is not set, nothing comes through the wire."""
+    """While this event is not set, no bytes pass in either direction."""
     wires: list[socket.socket] = field(default_factory=list)
 
     @property
     def host_key_line(self) -> str:
-        """The host key, as a lab file pins it."""
+        """Host key as a lab file pins it."""
         return line(self.host_key)
 
     def cut(self) -> None:
         """Cut every connection, as a board that resets does."""
         for end in self.wires:
-            with suppress(OSError):  # it is gone already
+            with suppress(OSError):  # closed already
                 end.shutdown(socket.SHUT_RDWR)
         self.wires.clear()
 
 
 def line(key: paramiko.PKey) -> str:
-    """An OpenSSH public key line."""
+    """Return a public key as a line of OpenSSH's format."""
     return f"{key.get_name()} {key.get_base64()}"
 
 
@@ -189,37 +189,37 @@ def make_key_file(file: Path, password: str | None = None) -> Path:
 
 
 @contextmanager
-def ssh_server(folder: Path, host_key: paramiko.PKey, door: socket.socket | None = None) -> Iterator[SshServer]:
+def ssh_server(folder: Path, host_key: paramiko.PKey, listener: socket.socket | None = None) -> Iterator[SshServer]:
     """Serve until the end of the block.
 
-    :param folder: the user's key is there as `user_key`, made if need be.
-    :param door: a socket that listens already.
+    :param folder: contains the user's key as `user_key`; the key is created if it is missing.
+    :param listener: a socket that already listens; None: a new one on a free port.
     """
     user_key_file = folder / "user_key"
     if not user_key_file.exists():
         make_key_file(user_key_file)
     guard = Guard(paramiko.PKey.from_path(user_key_file))
-    with door or socket.create_server(("127.0.0.1", 0)) as door:
-        server = SshServer(door.getsockname()[1], host_key, user_key_file, guard)
+    with listener or socket.create_server(("127.0.0.1", 0)) as listener:
+        server = SshServer(listener.getsockname()[1], host_key, user_key_file, guard)
         server.flows.set()
-        accepting = threading.Thread(target=_accept, args=(door, server), daemon=True)
+        accepting = threading.Thread(target=_accept, args=(listener, server), daemon=True)
         accepting.start()
         try:
             yield server
         finally:
-            door.shutdown(socket.SHUT_RDWR)
+            listener.shutdown(socket.SHUT_RDWR)
             accepting.join(10)
             server.flows.set()
             server.cut()
             guard.close()
 
 
-def _accept(door: socket.socket, server: SshServer) -> None:
+def _accept(listener: socket.socket, server: SshServer) -> None:
     while True:
         try:
-            outside, _ = door.accept()
+            outside, _ = listener.accept()
         except OSError:
-            return  # it was shut
+            return  # closed by the end of the block
         outside.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as sshd and dropbear do
         inside, served = socket.socketpair()
         server.wires += [outside, inside]
@@ -230,11 +230,11 @@ def _accept(door: socket.socket, server: SshServer) -> None:
         try:
             transport.start_server(server=server.guard)
         except GONE:
-            transport.close()  # the client went away: it saw another key than it expected
+            transport.close()  # the client disconnected because it expected another host key
 
 
 def _wire(source: socket.socket, target: socket.socket, flows: threading.Event) -> None:
-    """Carry bytes one way; what arrives while the wire is frozen waits."""
+    """Forward bytes in one direction, except while the connection is frozen."""
     try:
         while data := source.recv(65536):
             flows.wait()

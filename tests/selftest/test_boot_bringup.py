@@ -1,4 +1,4 @@
-"""Is the whole way from power-on to a login gone, in order, and is nothing switched on for a mistake?"""
+"""Bring-up runs every step from power-on to a login in order, and refuses user mistakes before power-off."""
 
 import threading
 import time
@@ -27,8 +27,8 @@ HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIkQfYHZFv/6rYDM8ogk2l1QZr6GvEjF
 
 
 @pytest.fixture(autouse=True)
-def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The simulated unit would answer at once."""
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the timeouts: the simulated unit answers at once."""
     monkeypatch.setattr(power_cycle_module, "KEYPRESS_TIMEOUT", 0.3)
 
 
@@ -42,7 +42,7 @@ class Bench:
     board: UBootPlayer
 
     def bring_up(self, board: Board = BOARD, unit: Unit | None = None) -> dict[str, str | float]:
-        """Bring the unit up; returns the facts."""
+        """Bring the unit up; return the recorded facts."""
         facts: dict[str, str | float] = {}
         assert self.unit.power
         switch = create_power_switch(self.unit.power, self.unit.id)
@@ -61,8 +61,8 @@ class Bench:
 
 
 @contextmanager
-def on_the_bench(folder: Path, *, on: str = "true", kernel: Callable[[Player], None] = linux) -> Iterator[Bench]:
-    """A unit whose power-on runs `on` too, and whose `booti` starts `kernel`."""
+def prepared_unit(folder: Path, *, on: str = "true", kernel: Callable[[Player], None] = linux) -> Iterator[Bench]:
+    """Prepare a unit whose power-on also runs `on`, and whose `booti` starts `kernel`."""
     for name in ("kernel", "initrd"):
         (folder / name).write_text(name)
     (folder / "tftp").mkdir()
@@ -99,7 +99,7 @@ def on_the_bench(folder: Path, *, on: str = "true", kernel: Callable[[Player], N
 
 
 def test_boot_runs_from_power_on_to_a_login(tmp_path: Path) -> None:
-    with on_the_bench(tmp_path) as bench:
+    with prepared_unit(tmp_path) as bench:
         facts = bench.bring_up()
         assert bench.switched() == ["off", "on"]
         assert bench.board.ran[:2] == ["version", "setenv autoload no"]
@@ -121,7 +121,7 @@ def test_kernel_panic_is_a_product_failure_at_once(tmp_path: Path) -> None:
         line.send_bytes(LINUX[:5000].encode() + b"\r\n[    2.1] Kernel panic - not syncing: no init found\r\n")
 
     started = time.monotonic()
-    with on_the_bench(tmp_path, kernel=panic) as bench, pytest.raises(ProductError, match=r"^kernel panic, seen on"):
+    with prepared_unit(tmp_path, kernel=panic) as bench, pytest.raises(ProductError, match=r"^kernel panic, seen on"):
         bench.bring_up()
     assert time.monotonic() - started < 10, "it waited for a login"
 
@@ -129,7 +129,7 @@ def test_kernel_panic_is_a_product_failure_at_once(tmp_path: Path) -> None:
 def test_failing_power_command_is_a_lab_error(tmp_path: Path) -> None:
     message = r"power: exit status 3 from .* \(output: no such outlet\)"
     with (
-        on_the_bench(tmp_path, on="echo no such outlet >&2; exit 3") as bench,
+        prepared_unit(tmp_path, on="echo no such outlet >&2; exit 3") as bench,
         pytest.raises(LabError, match=message),
     ):
         bench.bring_up()
@@ -144,7 +144,7 @@ def test_failing_power_command_is_a_lab_error(tmp_path: Path) -> None:
 def test_boot_command_with_an_unknown_placeholder_is_refused_before_power_off(
     tmp_path: Path, change: dict[str, object], expected: str
 ) -> None:
-    with on_the_bench(tmp_path) as bench:
+    with prepared_unit(tmp_path) as bench:
         with pytest.raises(UsageError) as caught:
             bench.bring_up(BOARD.model_copy(update=change))
         assert expected in str(caught.value)
@@ -152,7 +152,7 @@ def test_boot_command_with_an_unknown_placeholder_is_refused_before_power_off(
 
 
 def test_unit_without_tftp_is_refused_before_power_off(tmp_path: Path) -> None:
-    with on_the_bench(tmp_path) as bench:
+    with prepared_unit(tmp_path) as bench:
         with pytest.raises(
             UsageError, match="unit virt/bench-1: no `tftp` in the lab file, and board virt boots by TFTP"
         ):

@@ -30,8 +30,8 @@ SHA256 = sha256(CONTENT).hexdigest()
 CRC = f"{zlib.crc32(CONTENT):08x}"
 
 
-def ways_of(folder: Path) -> dict[str, Flash]:
-    """A memory that U-Boot writes; one that Linux writes, a file; and the first, written by Linux before a restart."""
+def flash_methods(folder: Path) -> dict[str, Flash]:
+    """Return flash methods: `spi` by U-Boot, `disk` by Linux, and `upgrade` by Linux, which then restarts."""
     read_back = ("crc32 {itb_size}",)
     file = folder / "disk"
     by_linux = (f"cat {{itb}} >{file}",)
@@ -48,10 +48,10 @@ def ways_of(folder: Path) -> dict[str, Flash]:
 
 
 class FlashBoard(SimulatedBoard):
-    """A board with a memory, `spi`, in a file; `spoiled` times what is written there has one bit wrong."""
+    """Board with a memory `spi` in a file. The next `spoiled` writes to it have one wrong bit."""
 
     def __init__(self, folder: Path) -> None:
-        """See the class."""
+        """Keep the memory in this folder."""
         super().__init__()
         self.spoiled = 0
         self.ran: list[str] = []
@@ -101,7 +101,7 @@ class RecordingSwitch:
 
 @dataclass
 class Bench:
-    """A simulated unit, whose marks are in a folder of their own."""
+    """Simulated unit with a flash state of its own."""
 
     folder: Path
     board: FlashBoard
@@ -130,14 +130,14 @@ class Bench:
 
 @pytest.fixture
 def simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    """A unit of the board virt with other memories."""
+    """Simulated unit of the board virt with the memories of this module."""
     monkeypatch.setattr(flash_room, "STAGING_FOLDER", str(tmp_path))
-    with on_the_bench(tmp_path) as made:
+    with simulated_unit(tmp_path) as made:
         yield made
 
 
 @contextmanager
-def on_the_bench(folder: Path) -> Iterator[Bench]:
+def simulated_unit(folder: Path) -> Iterator[Bench]:
     (folder / "tftp").mkdir()
     for name in ("kernel", "initrd", "itb"):
         (folder / name).write_bytes(CONTENT)
@@ -150,7 +150,7 @@ def on_the_bench(folder: Path) -> Iterator[Bench]:
         )
         board = load_board("virt", Path(__file__).parents[2] / "boards")
         board = board.model_copy(
-            update={"flash": ways_of(folder), "boot": {"tftp": ("tftpboot {kernel}", "booti ram")}}
+            update={"flash": flash_methods(folder), "boot": {"tftp": ("tftpboot {kernel}", "booti ram")}}
         )
         image = Image("release", {name: folder / name for name in ("kernel", "initrd", "itb")})
         facts: dict[str, str | float] = {}

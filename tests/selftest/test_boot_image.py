@@ -1,4 +1,4 @@
-"""Is an image put where the bootloader fetches it, and do the boot commands name what is there?"""
+"""Images are copied to the TFTP folder, and the boot commands name the copied files."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from fixtures.outcome import LabError, UsageError
 
 
 def folder_of(path: Path, **files: str) -> Path:
-    """A folder with files; `__` in a name stands for a dot."""
+    """Create a folder with files; `__` in a name stands for a dot."""
     path.mkdir()
     for name, content in files.items():
         (path / name.replace("__", ".")).write_text(content)

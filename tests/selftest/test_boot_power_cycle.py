@@ -15,8 +15,8 @@ from fixtures.power.switch import CommandPower, PowerSwitch, create_power_switch
 
 
 @pytest.fixture(autouse=True)
-def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The simulated unit answers at once."""
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the timeouts: the simulated unit answers at once."""
     monkeypatch.setattr(power_cycle, "KEYPRESS_TIMEOUT", 0.4)
 
 
@@ -89,7 +89,7 @@ def test_power_on_fails_if_a_hung_unit_was_never_off(line: Path, tmp_path: Path)
 
 
 def test_verified_switch_is_not_checked_on_the_console(line: Path, console: Console) -> None:
-    """As QEMU does. A key would stay in a stopped machine's receiver, and stop its boot."""
+    """QEMU verifies its switch itself. A key would stay in the receiver of a stopped machine and stop its autoboot."""
     is_verified = switch(line, off="true")
     is_verified.is_verified = True
     started = time.monotonic()

@@ -1,4 +1,4 @@
-"""Does the TFTP server that the suite runs hand out its folder, whole, and only for as long as it is asked to?"""
+"""The built-in TFTP server serves complete files of its folder, and only within the block."""
 
 import socket
 import time
@@ -17,13 +17,13 @@ from fixtures.outcome import LabError
 
 
 def unit_at(server: str, port: int) -> Unit:
-    """A unit whose lab has no TFTP server."""
+    """Return a unit whose lab has no TFTP server."""
     return Unit(name="0", board="b", console=Console(url="/dev/x"), power=Manual(), tftp=Tftp(server=server, port=port))
 
 
 @pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do not wait long for the end of the server."""
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the wait for the end of the server."""
     monkeypatch.setattr(tftp, "RESEND_TIMEOUT", 0.2)
 
 
@@ -84,7 +84,7 @@ def test_folder_of_the_lab_file_is_used(tmp_path: Path) -> None:
 
 
 def request(name: str, *options: str, mode: str = "octet") -> bytes:
-    """A read request (RFC 1350, section 5) with options (RFC 2347)."""
+    """Return a read request (RFC 1350, section 5) with options (RFC 2347)."""
     return b"\0\1" + b"".join(word.encode() + b"\0" for word in (name, mode, *options))
 
 
@@ -116,7 +116,7 @@ MALFORMED = {
 
 @pytest.fixture
 def kernel() -> Iterator[tuple[int, bytes]]:
-    """A server that has a file `hil-0/kernel` of 20,000 bytes; gives its port and the content."""
+    """Run a server with a file `hil-0/kernel` of 20,000 bytes; give its port and the content of the file."""
     unit, content = unit_at("127.0.0.1", free_udp_port()), bytes(number % 251 for number in range(20000))
     with tftp.provide_folder(unit) as at:
         assert at.tftp and at.tftp.folder and unit.tftp
@@ -126,7 +126,7 @@ def kernel() -> Iterator[tuple[int, bytes]]:
 
 
 def fetch(port: int, into: Path, during: Callable[[], None] = lambda: None) -> bytes:
-    """Fetch the file as a board does; meanwhile, with every packet of it, do something."""
+    """Fetch the file as a board does. :param during: called with each packet."""
     client = TftpClient("127.0.0.1", port)
     client.download("hil-0/kernel", str(into), packethook=lambda _packet: during(), timeout=2)
     return into.read_bytes()
@@ -162,7 +162,7 @@ def test_server_continues_after_ten_thousand_mutated_packets(kernel: tuple[int, 
 def test_malformed_packet_within_a_transfer_does_not_end_it(
     kernel: tuple[int, bytes], tmp_path: Path, packet: bytes
 ) -> None:
-    """From the client itself, as a broken network changes it."""
+    """The packet comes from the client itself, as after damage on the network."""
     port, content = kernel
     client = TftpClient("127.0.0.1", port)
 
@@ -206,7 +206,7 @@ def test_transfers_of_vanished_clients_are_freed(kernel: tuple[int, bytes], tmp_
 
 @contextmanager
 def raw_client(port: int) -> Iterator[socket.socket]:
-    """A client that is played packet by packet: it has asked for the file."""
+    """Open a client that has requested the file, for a test that sends each further packet itself."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(2)
         client.sendto(request("hil-0/kernel"), ("127.0.0.1", port))
@@ -214,7 +214,7 @@ def raw_client(port: int) -> Iterator[socket.socket]:
 
 
 def receive(client: socket.socket) -> tuple[bytes, tuple[str, int]]:
-    """The head of the next packet, operation and block, and who sent it."""
+    """Return operation and block number of the next packet, and the address of its sender."""
     packet, sender = client.recvfrom(65536)
     return packet[:4], sender
 
@@ -229,11 +229,11 @@ def test_lost_block_is_sent_again(kernel: tuple[int, bytes]) -> None:
 
 
 def test_repeated_acknowledgement_and_strangers_do_not_end_a_transfer(kernel: tuple[int, bytes]) -> None:
-    """tftpy takes an acknowledgement that comes late and twice for a time-out: it costs one attempt, not all."""
+    """tftpy counts a late duplicate acknowledgement as one time-out: it uses up one attempt, not all."""
     with raw_client(kernel[0]) as client, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
         _, server = receive(client)
         client.sendto(b"\0\4\0\1", server)
-        assert receive(client)[0] == receive(client)[0] == b"\0\3\0\2"  # the second because time was out
+        assert receive(client)[0] == receive(client)[0] == b"\0\3\0\2"  # the second after a time-out
         client.sendto(b"\0\4\0\1", server)
         for _ in range(3 * tftp_server.MAX_RETRIES):
             stranger.sendto(b"\xff\xff", ("127.0.0.1", kernel[0]))

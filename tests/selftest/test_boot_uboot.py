@@ -1,4 +1,4 @@
-"""Does the dialogue with U-Boot go as U-Boot has it, and end with a clear word where it does not?"""
+"""Dialogue with U-Boot: it follows U-Boot's behaviour, and each failure ends with a clear error."""
 
 import threading
 import time
@@ -30,7 +30,7 @@ def playing(
     countdown: float = 1.0,
     autoboot: str = "",
 ) -> Iterator[tuple[Console, UBoot, UBootPlayer]]:
-    """A board that is switched on when its console has been opened."""
+    """Open the console of a board, then power the board on."""
     with on_pty() as line, Console(line.url, 115200, folder / "console.log") as console:
         board = UBootPlayer(line, commands=commands, linux=kernel, countdown=countdown, autoboot=autoboot)
         board.start()
@@ -172,7 +172,7 @@ HANGS = linux_that_prints(LINUX[: LINUX.index("Run /")] if "Run /" in LINUX else
 
 
 def logging_in(folder: Path, kernel: Callable[[Player], None], timeout: float) -> Console:
-    """Boot and log in; returns the console, closed."""
+    """Boot and log in; return the console, closed."""
     with playing(folder, kernel=kernel) as (console, uboot, _):
         uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
         watch_for_kernel_faults(console)

@@ -55,7 +55,7 @@ def begun(base: Path, times: int, seconds: float = 10.0) -> bool:
 
 
 def names(folder: Path) -> list[str]:
-    """What is in a folder, but for the lock."""
+    """Return the names in a folder, without the lock."""
     return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
@@ -85,7 +85,7 @@ def test_waiting_process_builds_after_the_builder_was_killed(tmp_path: Path) -> 
     with builder(tmp_path, 60) as killed, builder(tmp_path, 0) as waiting:
         assert begun(tmp_path, 1)
         time.sleep(0.3)
-        if (tmp_path / "cache/thing-key").exists():  # the other one came first
+        if (tmp_path / "cache/thing-key").exists():  # the other process was first
             return
         killed.kill()
         assert waiting.communicate(timeout=20)[0].strip() == str(tmp_path / "cache/thing-key")
@@ -186,7 +186,7 @@ def test_unused_build_is_removed_for_a_new_one_of_the_same_name(tmp_path: Path) 
 
 
 def test_new_build_with_an_old_timestamp_is_kept(tmp_path: Path) -> None:
-    """An archive that is unpacked sets the time of the folder to that of its making."""
+    """Unpacking an archive may set the folder's modification time to one in the past."""
     folder = built("thing", "0" * 16, lambda folder: os.utime(folder, (0, 0)), under=tmp_path)
     assert folder.is_dir()
     assert built("thing", "1" * 16, lambda _folder: None, under=tmp_path).is_dir() and folder.is_dir()

@@ -62,7 +62,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
     return condition()
 
 
-# What is waited for
+# Waiting for output
 
 
 def test_recorded_boot_is_matched_up_to_the_login_byte_by_byte(console: Console, player: Player) -> None:
@@ -126,7 +126,7 @@ def test_since_returns_the_output_after_a_mark(console: Console, player: Player)
 
 
 def test_prompt_after_a_flood_of_output_is_found_in_time(console: Console, player: Player, log: Path) -> None:
-    """While a wait searches what there is, the reader goes on: a line that nobody reads from holds up the board."""
+    """The reader continues while a wait searches the output: a line that is not read blocks the board."""
     lines = 20_000
     flood = b"".join(b"[   12.%06d] virtio_net virtio1: something went wrong\r\n" % number for number in range(lines))
     poured = threading.Thread(target=player.send_bytes, args=(flood + b"=> ",), daemon=True)
@@ -257,12 +257,12 @@ def test_typing_on_a_lost_console_is_a_lab_error(log: Path) -> None:
         door.shut()
         player.hang_up()
         with pytest.raises(LabError, match="lost"):
-            for _ in range(100):  # the first bytes may still be taken by this host
+            for _ in range(100):  # this host may still accept the first bytes
                 console.type_keys("x" * 1000)
 
 
 class BrokenPattern:
-    """A pattern whose search fails, in the thread that reads."""
+    """Pattern whose search raises in the reader thread."""
 
     def search(self, line: str) -> None:
         """Fail."""
@@ -282,7 +282,7 @@ def test_exception_in_the_reader_is_a_lab_error(console: Console, player: Player
 
 
 def test_console_closed_while_reconnecting_stays_closed(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server takes its time to let it in, longer than `close` waits for the reader."""
+    """The server accepts the connection later than `close` waits for the reader."""
     opening, opened = threading.Event(), threading.Event()
     with on_tcp() as door:
         console = Console(door.url, 115200, log)
@@ -407,14 +407,14 @@ def test_log_is_written_at_once_and_appended_to(player: Player, log: Path) -> No
     assert [line.split()[-1] for line in log.read_text().splitlines()] == ["one", "two"]
 
 
-# Other ways to a console
+# RFC 2217
 
 
 class Rfc2217Server(threading.Thread):
     """A console server of pyserial's own making, to one client: a board that prints text and echoes its input."""
 
     def __init__(self) -> None:
-        """Begin to listen."""
+        """Start to listen."""
         super().__init__(daemon=True)
         self._server = socket.create_server(("127.0.0.1", 0))
         self.url = f"rfc2217://127.0.0.1:{self._server.getsockname()[1]}"
@@ -441,7 +441,7 @@ class Rfc2217Server(threading.Thread):
 
 
 def test_rfc2217_console_is_read_and_typed_on(log: Path) -> None:
-    """The client of that protocol has no descriptor to wait for."""
+    """pyserial's RFC 2217 client has no file descriptor for `select`."""
     server = Rfc2217Server()
     with Console(server.url, 115200, log) as console:
         server.to_say.put(b"\xff virt login: ")

@@ -1,4 +1,4 @@
-"""Does the shell over SSH keep the shell's contract, against a real server, over a wire that can be cut?"""
+"""The shell over SSH fulfils the Shell contract against a real server, also when the connection is cut or frozen."""
 
 import os
 import socket
@@ -24,37 +24,37 @@ HOST_KEY = paramiko.ECDSAKey.generate()
 
 
 @pytest.fixture(scope="module")
-def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
-    """A server for all tests that do not break it."""
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    """Server shared by the tests that leave it intact."""
     with ssh_server(tmp_path_factory.mktemp("server"), HOST_KEY) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def shell(steady: SshServer) -> Iterator[SshShell]:
-    """One connection for all tests that do not break it."""
-    shell = opened(steady)
+def shell(shared_server: SshServer) -> Iterator[SshShell]:
+    """Connection shared by the tests that leave it intact."""
+    shell = opened(shared_server)
     yield shell
     shell.close()
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[SshServer]:
-    """A server that may be broken."""
+    """Server of one test, which may break it."""
     with ssh_server(tmp_path, HOST_KEY) as server:
         yield server
 
 
 @pytest.fixture
-def fragile(server: SshServer) -> Iterator[SshShell]:
-    """A connection that may be broken."""
+def own_connection(server: SshServer) -> Iterator[SshShell]:
+    """Connection of one test, which may break it."""
     shell = opened(server)
     yield shell
     shell.close()
 
 
 def opened(server: SshServer, *, key: str | None = None, user_key: Path | None = None, timeout: float = 5) -> SshShell:
-    """Connect to a server, with its own keys if no others are given."""
+    """Connect to a server, with its own keys unless others are passed."""
     return connect(
         "127.0.0.1", server.port, USER, user_key or server.user_key_file, key or server.host_key_line, timeout
     )
@@ -95,7 +95,7 @@ def test_command_returns_output_and_exit_status(shell: SshShell, command: str, o
 
 
 def test_failure_to_send_standard_input_is_a_lab_error_at_once(
-    fragile: SshShell, monkeypatch: pytest.MonkeyPatch
+    own_connection: SshShell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_channel: paramiko.Channel, _data: bytes) -> None:
         raise ValueError("not today")
@@ -104,9 +104,9 @@ def test_failure_to_send_standard_input_is_a_lab_error_at_once(
         patch.setattr(paramiko.Channel, "sendall", fail)
         started = time.monotonic()
         with pytest.raises(LabError, match=r"standard input of 'cat' was not sent: ValueError\('not today'\)"):
-            fragile.run("cat", stdin=b"x", timeout=30)
+            own_connection.run("cat", stdin=b"x", timeout=30)
         assert time.monotonic() - started < 5
-    assert fragile.run("cat", stdin=b"x").text == "x"
+    assert own_connection.run("cat", stdin=b"x").text == "x"
 
 
 def test_output_and_errors_keep_their_order(shell: SshShell) -> None:
@@ -116,11 +116,11 @@ def test_output_and_errors_keep_their_order(shell: SshShell) -> None:
 
 @pytest.mark.parametrize("words", [("dash",), ("bash",), ("busybox", "sh")], ids=lambda words: words[0])
 def test_command_killed_by_a_signal_has_an_exit_status_in_every_shell(
-    server: SshServer, fragile: SshShell, words: tuple[str, ...]
+    server: SshServer, own_connection: SshShell, words: tuple[str, ...]
 ) -> None:
-    """Some shells replace themselves by the last command that they are given, and are then what the signal ends."""
+    """Some shells replace themselves with their last command; then the signal kills the shell's own process."""
     server.guard.shell = [find_program(words[0], package=words[0]), *words[1:]]
-    assert fragile.run("sh -c 'kill -9 $$'").exit_status == 137
+    assert own_connection.run("sh -c 'kill -9 $$'").exit_status == 137
 
 
 def test_shell_killed_by_a_signal_is_a_product_failure_and_keeps_the_connection(shell: SshShell) -> None:
@@ -166,7 +166,7 @@ def test_commands_run_concurrently_over_one_connection(shell: SshShell) -> None:
     assert time.monotonic() - started < 0.9
 
 
-# Bytes there and back
+# Input, output and file transfer
 
 
 def test_megabyte_of_all_byte_values_passes_through_a_command(shell: SshShell) -> None:
@@ -212,7 +212,7 @@ def test_missing_file_or_folder_is_a_product_failure(shell: SshShell, tmp_path: 
         shell.put(b"x", str(tmp_path / "missing" / "file"))
 
 
-# Who is let in, and by whom
+# Host keys and user keys
 
 
 @pytest.mark.parametrize("kind", [paramiko.Ed25519Key, paramiko.RSAKey, paramiko.ECDSAKey])
@@ -236,44 +236,45 @@ def host_key_of(kind: type[paramiko.PKey], folder: Path) -> paramiko.PKey:
 
 @pytest.mark.parametrize("kind", [paramiko.Ed25519Key, paramiko.RSAKey, paramiko.ECDSAKey])
 def test_different_host_key_is_refused_and_both_keys_are_shown(
-    steady: SshServer, tmp_path: Path, kind: type[paramiko.PKey]
+    shared_server: SshServer, tmp_path: Path, kind: type[paramiko.PKey]
 ) -> None:
     pinned = line(host_key_of(kind, tmp_path))
     started = time.monotonic()
-    text = refusal(steady, key=pinned, timeout=20)
+    text = refusal(shared_server, key=pinned, timeout=20)
     assert time.monotonic() - started < 5, "it was tried again"
-    assert text.startswith(f"SSH to 127.0.0.1:{steady.port}: the host key is not the one in the lab file. ")
-    assert text.endswith(f" to:\n{steady.host_key_line}\nfrom:\n{pinned}")
+    assert text.startswith(f"SSH to 127.0.0.1:{shared_server.port}: the host key is not the one in the lab file. ")
+    assert text.endswith(f" to:\n{shared_server.host_key_line}\nfrom:\n{pinned}")
 
 
-def test_host_key_may_end_with_a_comment(steady: SshServer) -> None:
-    opened(steady, key=f"{steady.host_key_line} root@board").close()
+def test_host_key_may_end_with_a_comment(shared_server: SshServer) -> None:
+    opened(shared_server, key=f"{shared_server.host_key_line} root@board").close()
 
 
 @pytest.mark.parametrize("key", ["ssh-ed25519 AAAA", "ssh-ed25519 !!!", "garbage", line(HOST_KEY)[:-5], "ssh-foo AAAA"])
-def test_invalid_host_key_is_refused(steady: SshServer, key: str) -> None:
-    assert refusal(steady, key=key) == f"not an OpenSSH public key: {key!r}"
+def test_invalid_host_key_is_refused(shared_server: SshServer, key: str) -> None:
+    assert refusal(shared_server, key=key) == f"not an OpenSSH public key: {key!r}"
 
 
-def test_refused_user_key_is_a_lab_error_at_once(steady: SshServer, tmp_path: Path) -> None:
+def test_refused_user_key_is_a_lab_error_at_once(shared_server: SshServer, tmp_path: Path) -> None:
     make_key_file(tmp_path / "other")
     started = time.monotonic()
-    text = refusal(steady, user_key=tmp_path / "other", timeout=20)
+    text = refusal(shared_server, user_key=tmp_path / "other", timeout=20)
     assert time.monotonic() - started < 5, "it was tried again"
     assert text.startswith(
-        f"SSH to root@127.0.0.1:{steady.port}: the board refuses the key {tmp_path / 'other'}: Authentication failed"
+        f"SSH to root@127.0.0.1:{shared_server.port}: "
+        f"the board refuses the key {tmp_path / 'other'}: Authentication failed"
     )
 
 
-def test_unusable_key_file_is_a_lab_error_before_connecting(steady: SshServer, tmp_path: Path) -> None:
+def test_unusable_key_file_is_a_lab_error_before_connecting(shared_server: SshServer, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("not a key")
     make_key_file(tmp_path / "locked", password="secret")
     for name in ("missing", "text", "locked"):
-        text = refusal(steady, user_key=tmp_path / name, timeout=20)
+        text = refusal(shared_server, user_key=tmp_path / name, timeout=20)
         assert text.startswith(f"`key_file` {tmp_path / name} is not a usable private key: ")
 
 
-# A server that is not there, or not yet
+# Servers that are missing or start late
 
 
 def test_missing_server_is_a_lab_error_after_the_timeout(tmp_path: Path) -> None:
@@ -322,70 +323,72 @@ def accept_and_greet(door: socket.socket, greeting: bytes) -> None:
             try:
                 connection = door.accept()[0]
             except OSError:
-                return  # it was shut
+                return  # closed by the end of the test
             silent.enter_context(connection)
             if greeting:
                 connection.sendall(greeting)
                 connection.close()
 
 
-# A connection that is lost
+# Lost connections
 
 
-def test_connection_lost_during_a_command_is_a_lab_error(server: SshServer, fragile: SshShell) -> None:
+def test_connection_lost_during_a_command_is_a_lab_error(server: SshServer, own_connection: SshShell) -> None:
     threading.Timer(0.2, server.cut).start()
     started = time.monotonic()
     with pytest.raises(LabError, match=r"^SSH to root@127\.0\.0\.1:\d+ was lost while running: sleep 60"):
-        fragile.run("sleep 60")
+        own_connection.run("sleep 60")
     assert time.monotonic() - started < 5
     with pytest.raises(LabError, match="was lost while running: echo again"):
-        fragile.run("echo again")
+        own_connection.run("echo again")
 
 
-def test_connection_lost_during_a_file_transfer_is_a_lab_error(server: SshServer, fragile: SshShell) -> None:
+def test_connection_lost_during_a_file_transfer_is_a_lab_error(server: SshServer, own_connection: SshShell) -> None:
     threading.Timer(0.1, server.cut).start()
     with pytest.raises(LabError, match="was lost while running: cat >"):
-        fragile.put(bytes(1 << 30), "/dev/null", mode=0o666)  # the mode that it has: it may get as far as setting it
+        own_connection.put(
+            bytes(1 << 30), "/dev/null", mode=0o666
+        )  # keep its mode: the transfer may get as far as setting it
 
 
-def test_close_ends_a_running_command(fragile: SshShell) -> None:
-    threading.Timer(0.2, fragile.close).start()
+def test_close_ends_a_running_command(own_connection: SshShell) -> None:
+    threading.Timer(0.2, own_connection.close).start()
     with pytest.raises(LabError, match="was lost while running: sleep 60"):
-        fragile.run("sleep 60")
+        own_connection.run("sleep 60")
     with pytest.raises(LabError, match="was lost while running: echo again"):
-        fragile.run("echo again")
+        own_connection.run("echo again")
 
 
 def test_board_that_stops_answering_during_a_command_is_a_lab_error(
-    server: SshServer, fragile: SshShell, monkeypatch: pytest.MonkeyPatch
+    server: SshServer, own_connection: SshShell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is the product only if it still answers."""
+    """A timeout is a product failure only if the board still answers."""
     monkeypatch.setattr(ssh, "CHANNEL_TIMEOUT", 0.3)
     threading.Timer(0.2, server.flows.clear).start()
     started = time.monotonic()
     with pytest.raises(LabError, match="was lost while running: sleep 60"):
-        fragile.run("sleep 60", timeout=0.6)
+        own_connection.run("sleep 60", timeout=0.6)
     assert 0.8 < time.monotonic() - started < 3
 
 
-def test_board_that_never_answers_is_a_lab_error(server: SshServer, fragile: SshShell) -> None:
+def test_board_that_never_answers_is_a_lab_error(server: SshServer, own_connection: SshShell) -> None:
     server.flows.clear()
     started = time.monotonic()
     with pytest.raises(LabError, match="was lost while running: echo alive"):
-        fragile.run("echo alive", timeout=0.3)
+        own_connection.run("echo alive", timeout=0.3)
     assert 0.25 < time.monotonic() - started < 3
 
 
-def test_command_that_is_never_started_times_out(server: SshServer, fragile: SshShell) -> None:
-    """The board opens a channel and hangs before it starts the command: paramiko would wait for ever."""
+def test_command_that_is_never_started_times_out(server: SshServer, own_connection: SshShell) -> None:
+    """The board opens a channel and hangs before it starts the command. Paramiko would wait without a limit."""
     server.guard.answers.clear()
     started = time.monotonic()
     with pytest.raises(LabError, match="was lost while running: echo alive"):
-        fragile.run("echo alive", timeout=0.3)
+        own_connection.run("echo alive", timeout=0.3)
     assert 0.25 < time.monotonic() - started < 3
 
 
-def test_server_that_refuses_commands_is_a_lab_error(server: SshServer, fragile: SshShell) -> None:
+def test_server_that_refuses_commands_is_a_lab_error(server: SshServer, own_connection: SshShell) -> None:
     server.guard.refuses_commands = True
     with pytest.raises(LabError, match="was lost while running: echo alive"):
-        fragile.run("echo alive")
+        own_connection.run("echo alive")

@@ -1,4 +1,4 @@
-"""Power by hand, at a real terminal (a pty that is the process's own), and without one."""
+"""Manual power control at a real terminal (the controlling pty of the process), and without one."""
 
 import os
 import pty
@@ -30,16 +30,16 @@ except LabError as error:
 )
 
 
-class Person:
-    """Somebody at a terminal at which a run was started; standard input and output of the run are elsewhere."""
+class Operator:
+    """Operator at the terminal from which a run was started. Standard input and output of the run are redirected."""
 
     def __init__(self, seconds: float) -> None:
-        """Start the script above."""
+        """Start the script SWITCH. :param seconds: its confirmation timeout."""
         output, self._output = os.pipe()
-        self.run_says = output
+        self.run_output = output
         pid, self._terminal = pty.fork()
         if pid == 0:
-            os.dup2(0, 9)  # keeps the terminal open, as the shell does that somebody starts a run from
+            os.dup2(0, 9)  # keeps the terminal open, as the shell that starts a run does
             null = os.open("/dev/null", os.O_RDWR)
             for target, source in ((0, null), (1, self._output), (2, self._output)):
                 os.dup2(source, target)
@@ -48,19 +48,19 @@ class Person:
         os.close(self._output)
         self.pid = pid
 
-    def sees(self, pattern: str) -> str:
-        """What comes on the terminal until it matches."""
+    def read_terminal(self, pattern: str) -> str:
+        """Return the output of the terminal up to a match."""
         return self._await(self._terminal, pattern)
 
-    def reads(self, pattern: str) -> str:
-        """What the run itself prints."""
-        return self._await(self.run_says, pattern)
+    def read_output(self, pattern: str) -> str:
+        """Return the output of the run up to a match."""
+        return self._await(self.run_output, pattern)
 
-    def types(self, keys: bytes) -> None:
+    def type_keys(self, keys: bytes) -> None:
         """Type at the terminal."""
         os.write(self._terminal, keys)
 
-    def leaves(self) -> None:
+    def close_terminal(self) -> None:
         """Close the terminal."""
         os.close(self._terminal)
 
@@ -77,24 +77,24 @@ class Person:
 
 
 def test_operator_is_prompted_and_confirms() -> None:
-    person = Person(20)
-    assert person.reads("ready.*\n") == "ready 3.0\n"
-    person.sees("offload-hil: switch OFF unit ls1046a/bench-1, then press Enter: $")
-    person.types(b"done\n")
-    assert person.reads("is off\n") == "is off\n"
-    person.sees("switch ON unit ls1046a/bench-1, then press Enter: $")
-    person.types(b"\n")
-    person.reads("is on")
-    os.waitpid(person.pid, 0)
+    operator = Operator(20)
+    assert operator.read_output("ready.*\n") == "ready 3.0\n"
+    operator.read_terminal("offload-hil: switch OFF unit ls1046a/bench-1, then press Enter: $")
+    operator.type_keys(b"done\n")
+    assert operator.read_output("is off\n") == "is off\n"
+    operator.read_terminal("switch ON unit ls1046a/bench-1, then press Enter: $")
+    operator.type_keys(b"\n")
+    operator.read_output("is on")
+    os.waitpid(operator.pid, 0)
 
 
 def test_keys_typed_before_the_prompt_are_discarded() -> None:
-    person = Person(1)
-    person.types(b"\n\n\n")
-    assert "switching OFF unit ls1046a/bench-1 by hand was not confirmed: no Enter within 1 s" in person.reads(
+    operator = Operator(1)
+    operator.type_keys(b"\n\n\n")
+    assert "switching OFF unit ls1046a/bench-1 by hand was not confirmed: no Enter within 1 s" in operator.read_output(
         "LabError.*\n"
     )
-    os.waitpid(person.pid, 0)
+    os.waitpid(operator.pid, 0)
 
 
 def test_run_without_a_terminal_is_a_lab_error() -> None:
@@ -110,12 +110,12 @@ def test_run_without_a_terminal_is_a_lab_error() -> None:
 
 @pytest.mark.parametrize("answer", [b"", b"almost"])
 def test_closed_terminal_ends_the_wait(answer: bytes) -> None:
-    person = Person(20)
-    person.reads("ready.*\n")
-    person.sees("press Enter: $")
-    person.types(answer)
-    person.leaves()  # which sends SIGHUP to the run, before or after it sees the end of what it reads
-    _, status = os.waitpid(person.pid, 0)
-    assert os.WIFSIGNALED(status) or "by hand was not confirmed: the terminal was closed" in person.reads(
+    operator = Operator(20)
+    operator.read_output("ready.*\n")
+    operator.read_terminal("press Enter: $")
+    operator.type_keys(answer)
+    operator.close_terminal()  # the kernel sends SIGHUP to the run, before or after its read ends
+    _, status = os.waitpid(operator.pid, 0)
+    assert os.WIFSIGNALED(status) or "by hand was not confirmed: the terminal was closed" in operator.read_output(
         "LabError.*\n"
     )

@@ -1,4 +1,4 @@
-"""Power by the real pdudaemon, over HTTP, with its driver for local commands behind it."""
+"""Power control with a real pdudaemon over HTTP, and its driver for local commands."""
 
 import json
 import os
@@ -33,13 +33,13 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the outlets of the PDU are: a file each."""
+    """Folder of the outlets of the PDU, one file each."""
     return tmp_path_factory.mktemp("outlets")
 
 
 @pytest.fixture(scope="module")
 def daemon(folder: Path) -> Iterator[str]:
-    """A pdudaemon with two PDUs: `rack-1` switches, `broken` says that it does. Gives its URL."""
+    """Run a pdudaemon with two PDUs: `rack-1` works, `broken` only reports success. Give its URL."""
     port = free_port()
     configuration = {
         "daemon": {"hostname": "127.0.0.1", "port": port, "listener": "http", "logging_level": "DEBUG"},
@@ -50,7 +50,7 @@ def daemon(folder: Path) -> Iterator[str]:
                 "cmd_off": f"echo off >{folder}/%s",
             },
             "broken": {"driver": "localcmdline", "cmd_on": "false %s", "cmd_off": "false %s"},
-            # A driver that raises: there is no such device.
+            # The driver raises, as its device does not exist.
             "absent": {"driver": "ubus", "retries": 1, "retrydelay": 0},
         },
     }
@@ -113,7 +113,7 @@ def test_unreachable_pdu_is_a_lab_error(daemon: str) -> None:
 
 @NEEDS_DAEMON
 def test_outlet_that_does_not_switch_is_detected_on_the_console(daemon: str, folder: Path, tmp_path: Path) -> None:
-    """The daemon answers 200 although the command failed: only the console tells."""
+    """The daemon answers 200 although the command failed: only the console shows it."""
     line = folder / "3"
     line.write_text("on")
     with powered.unit(line) as url, Console(url, 115200, tmp_path / "log") as console:
@@ -136,7 +136,7 @@ def test_missing_daemon_is_a_lab_error() -> None:
 
 
 def test_server_without_http_is_a_lab_error() -> None:
-    """As pdudaemon with its old listener `tcp` does not."""
+    """pdudaemon with its old listener `tcp` does not speak HTTP."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         with subprocess.Popen(

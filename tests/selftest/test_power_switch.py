@@ -84,13 +84,13 @@ def test_command_timeout_kills_the_processes_it_started(tmp_path: Path, monkeypa
         CommandPower(Command(on=f"sleep 60 & echo $! > {pid}; wait", off="true")).on()
     assert time.monotonic() - started < 5
     deadline = time.monotonic() + 5
-    while is_running(int(pid.read_text())):  # a signal is not over at once
+    while is_running(int(pid.read_text())):  # a killed process does not end at once
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process is there and not dead yet: one that nobody has waited for may still be listed."""
+    """Return whether a process exists and is not a zombie."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
@@ -103,10 +103,10 @@ def is_running(pid: int) -> bool:
 
 @pytest.fixture
 def machine() -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """A virtual machine that is switched off, and its control socket."""
+    """Start a virtual machine that is switched off; give its process and its control socket."""
     if not shutil.which(QEMU):
         pytest.skip(f"{QEMU} is not installed (Debian: qemu-system-arm)")
-    with tempfile.TemporaryDirectory(prefix="hil-") as folder:  # pytest's own is too long a path for a socket
+    with tempfile.TemporaryDirectory(prefix="hil-") as folder:  # the path of pytest's folder is too long for a socket
         control = Path(folder) / "qmp"
         options = "-M virt -S -nodefaults -display none"
         command = [QEMU, *options.split(), "-qmp", f"unix:{control},server=on,wait=off"]
@@ -122,7 +122,7 @@ def machine() -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
 
 
 def status(control: Path) -> object:
-    """What QEMU says of the machine."""
+    """Return the status of the machine that QEMU reports."""
     answer = execute(control, ("query-status", {}))[0]
     assert isinstance(answer, dict)
     return answer["status"]
@@ -151,10 +151,10 @@ def test_qemu_machine_that_keeps_running_is_a_lab_error(machine: tuple[subproces
 
 
 class StuckOn(QmpPower):
-    """A switch whose contacts are welded together: what it does has no effect on the real machine."""
+    """Switch whose power-off has no effect, as with welded contacts."""
 
     def off(self) -> None:
-        """Switch off, in vain."""
+        """Do nothing."""
         self._switch("cont", running=False)
 
 

@@ -1,4 +1,4 @@
-"""Stream patterns with the real probe and this machine's libcrypto: each finds the defects that only it can show."""
+"""Stream patterns with the real probe and this machine's libcrypto: each detects defects that no other shows."""
 
 from collections import Counter
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A simulated board is booted over lines that are bad, and what its kernel prints in trouble is seen."""
+"""A simulated board boots over bad lines, and faults of its kernel are detected."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -20,21 +20,21 @@ from fixtures.outcome import LabError, ProductError
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait less than for a real board."""
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the timeouts of a real board."""
     monkeypatch.setattr(uboot, "ECHO_TIMEOUT", 0.3)
     monkeypatch.setattr(login, "ENTER_INTERVAL", 0.3)
     monkeypatch.setattr(console_module, "KERNEL_FAULT_DURATION", 0.5)
 
 
 @contextmanager
-def on_the_bench(folder: Path, line: Line | None = None) -> Iterator[tuple[SimulatedBoard, Console]]:
+def board_and_console(folder: Path, line: Line | None = None) -> Iterator[tuple[SimulatedBoard, Console]]:
     with SimulatedBoard(line) as board, Console(board.url, 115200, folder / "console.log") as console:
         yield board, console
 
 
 def boot(board: SimulatedBoard, console: Console) -> None:
-    """The whole way, as bring_up goes it."""
+    """Boot and log in, with the steps of `bring_up`."""
     board.on()
     loader = UBoot(console, sim.PROMPT)
     loader.interrupt_autoboot("Hit any key to stop autoboot", " ", 5)
@@ -60,7 +60,7 @@ LINES: dict[str, Callable[[], Line]] = {
 
 @pytest.mark.parametrize("name", LINES)
 def test_board_boots_over_a_line(name: str, tmp_path: Path) -> None:
-    with on_the_bench(tmp_path, LINES[name]()) as (board, console):
+    with board_and_console(tmp_path, LINES[name]()) as (board, console):
         boot(board, console)
         board.line = Line()
         assert SerialShell(console).run("echo up").text == "up\n"
@@ -68,7 +68,7 @@ def test_board_boots_over_a_line(name: str, tmp_path: Path) -> None:
 
 
 def test_command_refused_by_uboot_is_a_lab_error(tmp_path: Path) -> None:
-    with on_the_bench(tmp_path) as (board, console):
+    with board_and_console(tmp_path) as (board, console):
         board.on()
         loader = UBoot(console, sim.PROMPT)
         loader.interrupt_autoboot("Hit any key", " ", 5)
@@ -77,7 +77,7 @@ def test_command_refused_by_uboot_is_a_lab_error(tmp_path: Path) -> None:
 
 
 def test_user_name_damaged_on_the_line_is_typed_again(tmp_path: Path) -> None:
-    with on_the_bench(tmp_path, Line(lose_in=3)) as (board, console):
+    with board_and_console(tmp_path, Line(lose_in=3)) as (board, console):
         board.on(bootloader=False)
         board.later(1.0, lambda: setattr(board.line, "lose_in", 0))
         login.wait_for_kernel(console, 5, "=> ")
@@ -85,7 +85,7 @@ def test_user_name_damaged_on_the_line_is_typed_again(tmp_path: Path) -> None:
 
 
 def test_refused_login_is_a_product_failure(tmp_path: Path) -> None:
-    with on_the_bench(tmp_path) as (board, console):
+    with board_and_console(tmp_path) as (board, console):
         board.on(bootloader=False)
         login.wait_for_kernel(console, 5, "=> ")
         with pytest.raises(ProductError, match=r"'login: ' came again after each of 3 logins as 'admin'"):
@@ -94,8 +94,8 @@ def test_refused_login_is_a_product_failure(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("state", ["login", "shell", "half a line", "a program", "an agent"])
 def test_attach_gets_a_shell_from_any_console_state(state: str, tmp_path: Path) -> None:
-    """Whatever the one before left on its console."""
-    with on_the_bench(tmp_path) as (board, console):
+    """The previous user may have left the console in any state."""
+    with board_and_console(tmp_path) as (board, console):
         board.on(bootloader=False)
         console.expect("login: ", 5, "the login prompt")
         if state != "login":
@@ -111,7 +111,7 @@ def test_attach_gets_a_shell_from_any_console_state(state: str, tmp_path: Path) 
 
 
 def test_attach_to_a_silent_console_times_out(tmp_path: Path) -> None:
-    with on_the_bench(tmp_path) as (_, console), pytest.raises(ConsoleTimeout, match="the prompt"):
+    with board_and_console(tmp_path) as (_, console), pytest.raises(ConsoleTimeout, match="the prompt"):
         login.attach(console, "login: ", "root", "# ", 0.3)
 
 
@@ -127,7 +127,7 @@ TROUBLE = {
 
 @pytest.mark.parametrize("name", TROUBLE)
 def test_kernel_fault_ends_a_command_at_once_and_is_reported_completely(name: str, tmp_path: Path) -> None:
-    with on_the_bench(tmp_path) as (board, console):
+    with board_and_console(tmp_path) as (board, console):
         up(board, console)
         shell = SerialShell(console)
         board.later(0.2, lambda: board.kernel("crypto: a line before it", *TROUBLE[name]))
@@ -144,7 +144,7 @@ def test_kernel_fault_ends_a_command_at_once_and_is_reported_completely(name: st
 
 @pytest.mark.parametrize("while_what", ["it boots", "a command runs", "nobody waits"])
 def test_unexpected_reset_is_a_product_failure(while_what: str, tmp_path: Path) -> None:
-    with on_the_bench(tmp_path) as (board, console):
+    with board_and_console(tmp_path) as (board, console):
         board.on(bootloader=False)
         login.wait_for_kernel(console, 5, "=> ")
         if while_what == "it boots":
@@ -163,7 +163,7 @@ def test_unexpected_reset_is_a_product_failure(while_what: str, tmp_path: Path) 
 
 
 def test_kernel_start_without_bootloader_banner_is_an_unexpected_reset(tmp_path: Path) -> None:
-    with on_the_bench(tmp_path) as (board, console):
+    with board_and_console(tmp_path) as (board, console):
         up(board, console)
         board.off()
         board.on(bootloader=False)
@@ -180,7 +180,7 @@ def test_messages_of_a_healthy_kernel_are_no_kernel_fault(tmp_path: Path) -> Non
         "Kernel panic timeout is 1",
         "DEBUG: nothing",
     )
-    with on_the_bench(tmp_path) as (board, console):
+    with board_and_console(tmp_path) as (board, console):
         up(board, console)
         board.kernel(*healthy)
         console.expect("DEBUG: nothing", 5, "the last line")
@@ -190,11 +190,11 @@ def test_messages_of_a_healthy_kernel_are_no_kernel_fault(tmp_path: Path) -> Non
 def test_hung_board_is_detected_by_a_command_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serial_shell, "AGENT_TIMEOUT", 0.5)
     monkeypatch.setattr(serial_shell, "STATUS_TIMEOUT", 0.2)
-    with on_the_bench(tmp_path) as (board, console):
+    with board_and_console(tmp_path) as (board, console):
         up(board, console)
         assert console.responds(2)
         shell = SerialShell(console)
-        board.later(1.5, board.hang)  # the command has begun by then, also on a busy machine
+        board.later(1.5, board.hang)  # by then the command runs, also on a busy machine
         with pytest.raises(ProductError, match=r"did not end within 3 s"):
             shell.run("sleep 60", timeout=3)
         assert not console.responds(0.2)

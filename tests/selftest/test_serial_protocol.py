@@ -1,4 +1,4 @@
-"""What goes over the console, read back: marks, blocks, kernel messages in the middle of all of it."""
+"""Parser of the serial protocol: marks, blocks, and kernel messages at any position."""
 
 import base64
 import random
@@ -51,7 +51,7 @@ def test_response_is_parsed_byte_by_byte() -> None:
 
 
 def test_kernel_message_at_any_position_is_removed() -> None:
-    """In marks, in base64, between carriage return and line feed."""
+    """Positions include marks, base64, and between carriage return and line feed."""
     short = DATA[:600]
     stream = encode_response(short)
     for place in range(len(stream) + 1):

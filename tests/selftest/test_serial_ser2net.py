@@ -1,4 +1,4 @@
-"""A console behind a real console server, ser2net: by both protocols, and when it is started anew in the middle."""
+"""Console behind ser2net, a real console server: both protocols, and a restart of the server in between."""
 
 import random
 import socket
@@ -21,14 +21,14 @@ from fixtures.outcome import LabError
 DATA = random.Random(2).randbytes(5000)
 
 PROTOCOLS = {
-    # A pseudo-terminal has no modem control lines, which ser2net would be asked to set; a real port has.
+    # ign_set_control: a pseudo-terminal has no modem control lines that ser2net could set; a real port has.
     "rfc2217": ("telnet(rfc2217),tcp", "rfc2217://127.0.0.1:{}?ign_set_control"),
     "socket": ("tcp", "socket://127.0.0.1:{}"),
 }
 
 
 class Server:
-    """One ser2net with one port."""
+    """Process of ser2net with one port."""
 
     def __init__(self, folder: Path, device: str, protocol: str) -> None:
         """Start it and wait until it listens."""
@@ -55,18 +55,18 @@ class Server:
             time.sleep(0.02)
 
     def _listens(self) -> bool:
-        """Look, without connecting: it lets in one at a time."""
+        """Return whether it listens, without connecting: it accepts one client at a time."""
         return f"0100007F:{self._port:04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text()
 
     def stop(self) -> None:
-        """End it, as a server that crashes ends."""
+        """Kill it, as in a crash."""
         self._process.kill()
         self._process.wait()
 
 
 @contextmanager
-def behind(folder: Path, board: SimulatedBoard, protocol: str) -> Iterator[tuple[Server, Console]]:
-    """A console behind a server of its own."""
+def console_behind_server(folder: Path, board: SimulatedBoard, protocol: str) -> Iterator[tuple[Server, Console]]:
+    """Open a console behind a server of its own."""
     server = Server(folder, board.url, protocol)
     try:
         with Console(server.url, 115200, folder / "console.log") as console:
@@ -77,7 +77,7 @@ def behind(folder: Path, board: SimulatedBoard, protocol: str) -> Iterator[tuple
 
 @pytest.fixture
 def board() -> Iterator[SimulatedBoard]:
-    """A board that is switched off."""
+    """Simulated board that is switched off."""
     with SimulatedBoard() as board:
         yield board
 
@@ -87,7 +87,7 @@ def test_shell_survives_a_restart_of_the_console_server(
     protocol: str, board: SimulatedBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serial_shell, "SILENCE_TIMEOUT", 0.5)
-    with behind(tmp_path, board, protocol) as (server, console):
+    with console_behind_server(tmp_path, board, protocol) as (server, console):
         up(board, console)
         shell = SerialShell(console)
         assert shell.run("cat", stdin=DATA).output == DATA
@@ -105,9 +105,9 @@ def test_shell_survives_a_restart_of_the_console_server(
 def test_running_command_survives_a_restart_of_the_console_server(
     protocol: str, board: SimulatedBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its answer comes while nobody listens, and is asked for again."""
+    """The response is lost while no client is connected, and is requested again."""
     monkeypatch.setattr(serial_shell, "SILENCE_TIMEOUT", 0.5)
-    with behind(tmp_path, board, protocol) as (server, console):
+    with console_behind_server(tmp_path, board, protocol) as (server, console):
         up(board, console)
         shell = SerialShell(console)
         board.later(0.2, server.stop)
@@ -119,7 +119,7 @@ def test_stopped_console_server_is_a_lab_error(
     board: SimulatedBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(console_module, "RECONNECT_TIMEOUT", 0.5)
-    with behind(tmp_path, board, "rfc2217") as (server, console):
+    with console_behind_server(tmp_path, board, "rfc2217") as (server, console):
         server.stop()
         with pytest.raises(LabError, match=r"the console was lost: .*; reconnecting failed for 0\.5 s"):
             console.expect("never", 10, "what never comes")

@@ -1,4 +1,4 @@
-"""The shell over the console, against real shells behind a line that is bad in many ways."""
+"""The shell over the console, with real shells behind a line with many kinds of faults."""
 
 import random
 import shutil
@@ -26,8 +26,8 @@ DMESG = "".join(f"[   12.3456{number:02}] oops <hil:1:end=1:end> {line}\n" for n
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait less than for a real board, so that what gets lost is asked for sooner."""
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the timeouts of a real board, so that lost data is requested sooner."""
     monkeypatch.setattr(flow_control, "ECHO_TIMEOUT", 0.2)
     monkeypatch.setattr(serial_shell, "SILENCE_TIMEOUT", 0.4)
     monkeypatch.setattr(serial_shell, "STATUS_TIMEOUT", 0.4)
@@ -43,7 +43,7 @@ def logged_in(
     echo: bool = True,
     controlling: bool = True,
 ) -> Iterator[tuple[SimulatedBoard, Console]]:
-    """A simulated board at the prompt of its shell; `line` is in use from there on."""
+    """Log in on a simulated board; give board and console. The faults of `line` start after the login."""
     words = (find_program(shell[0], package=PACKAGES[shell[0]]), *shell[1:])
     board = SimulatedBoard(shell=words, echo=echo, controlling=controlling)
     with board, Console(board.url, 115200, folder / "console.log") as console:
@@ -55,7 +55,7 @@ def logged_in(
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[SerialShell]:
-    """A shell over a good line."""
+    """Shell over a line without faults."""
     with logged_in(tmp_path) as (_, console):
         yield SerialShell(console)
 
@@ -73,7 +73,7 @@ def test_output_exit_status_and_input_work_in_every_shell(kind: Sequence[str], t
 
 
 def test_every_byte_value_passes_through_a_command(shell: SerialShell) -> None:
-    """Control characters, quotes, what looks like marks, prompts, kernel messages."""
+    """Among them control characters, quotes, and text that resembles marks, prompts and kernel messages."""
     text = (
         "echo '\\x03 \t # \"$HOME\" é [ 1.000000] <hil:0:end=0:end>'; printf '\\000\\003\\004\\021\\177\\377\\r\\n# '"
     )
@@ -87,7 +87,7 @@ def test_input_already_on_the_board_is_not_sent_again(shell: SerialShell, monkey
     others = random.Random(2).randbytes(12000)
     monkeypatch.setattr(serial_shell, "MAX_STORED_INPUT", 20000)
     carried = []
-    for data in (RANDOM, RANDOM, others, RANDOM):  # the third has no room beside the first
+    for data in (RANDOM, RANDOM, others, RANDOM):  # the third does not fit beside the first
         before = shell.traffic.payload_bytes
         assert shell.run("sha256sum", stdin=data).text.startswith(checksum(data))
         carried.append(shell.traffic.payload_bytes - before)
@@ -99,7 +99,7 @@ def test_output_that_looks_like_a_kernel_fault_is_only_output(shell: SerialShell
 
 
 def test_command_takes_one_round_trip(tmp_path: Path) -> None:
-    """Nothing is typed after the board's first answer to it."""
+    """No key is typed after the first response of the board."""
     with logged_in(tmp_path) as (board, console):
         shell = SerialShell(console)
         typed, position = len(board.typed), console.position
@@ -144,7 +144,7 @@ def test_kernel_message_within_a_mark_is_removed(text: bytes, tmp_path: Path) ->
         shell = SerialShell(console)
         board.line.message_within.append(text)
         assert shell.run("echo '# '").output == b"# \n"
-        assert text == b"# " or not board.line.message_within  # which never goes over the line as it is
+        assert text == b"# " or not board.line.message_within  # output is sent encoded
 
 
 @pytest.mark.parametrize("kind", [SHELLS[0], SHELLS[2]], ids=lambda kind: kind[0])
@@ -179,7 +179,7 @@ def test_command_timeout_works_without_a_controlling_terminal(tmp_path: Path) ->
 
 
 def test_lost_response_is_requested_again_without_running_the_command_twice(tmp_path: Path) -> None:
-    """The command had ended; nothing of that arrived. It is not run twice, and it was not late."""
+    """The command ended, but its response was lost. It is neither run twice nor reported as timed out."""
     with logged_in(tmp_path) as (board, console):
         shell = SerialShell(console)
         count = tmp_path / "count"
@@ -283,16 +283,16 @@ def test_close_removes_the_folder_of_the_agent(tmp_path: Path) -> None:
 
 
 def test_agent_left_by_a_killed_run_is_replaced(tmp_path: Path) -> None:
-    """By a run that was killed, on a board that nobody has switched off since."""
+    """The run was killed, and the board has not been switched off since."""
     with logged_in(tmp_path) as (_, console):
         first = SerialShell(console).run("pwd").text.strip()
         second = SerialShell(console).run("pwd").text.strip()
         assert Path(second).is_dir()
-        assert first == second  # the same login shell's folder, made anew
+        assert first == second  # the folder of the same login shell, created again
 
 
 def test_transfer_uses_most_of_the_line_speed(tmp_path: Path) -> None:
-    """At 115200 baud, of the line's speed."""
+    """Measured at 115200 baud."""
     with logged_in(tmp_path, Line(baud=115200)) as (_, console):
         shell = SerialShell(console)
         assert shell.run("cat", stdin=RANDOM).output == RANDOM

@@ -1,4 +1,4 @@
-"""Are missing programs installed, or named with the command that installs them if this user may not?"""
+"""Missing programs are installed, or reported with the command that installs them if this user may not."""
 
 import multiprocessing
 import os
@@ -15,8 +15,8 @@ AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root can run a proce
 APT = pytest.mark.skipif(not shutil.which("apt-get"), reason="this host has no apt-get")
 
 
-def complaint(monkeypatch: pytest.MonkeyPatch, needed: dict[str, str]) -> tuple[str, list[str]]:
-    """The error and the progress messages of `host.prepare` with these needs."""
+def preparation_error(monkeypatch: pytest.MonkeyPatch, needed: dict[str, str]) -> tuple[str, list[str]]:
+    """Return the error and the progress messages of `host.prepare` for these needs."""
     messages: list[str] = []
     monkeypatch.setattr(host, "NEEDED", needed)
     with pytest.raises(LabError) as caught:
@@ -41,7 +41,7 @@ def test_files_and_programs_of_the_search_path_are_found() -> None:
 @APT
 @AS_ROOT
 def test_failed_installation_reports_the_output_of_apt(monkeypatch: pytest.MonkeyPatch) -> None:
-    text, messages = complaint(monkeypatch, {"sh": "dash", "/no/such/file": "no-such-package-here"})
+    text, messages = preparation_error(monkeypatch, {"sh": "dash", "/no/such/file": "no-such-package-here"})
     command = "apt-get install --yes --no-install-recommends no-such-package-here"
     assert messages == [command]
     assert text.startswith(f"exit status 100 from: {command}\n")
@@ -51,7 +51,7 @@ def test_failed_installation_reports_the_output_of_apt(monkeypatch: pytest.Monke
 @APT
 @AS_ROOT
 def test_user_without_root_is_given_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A real process of an ordinary user, whom sudo, if installed, does not let in without a password."""
+    """A real process of an unprivileged user, for whom sudo, if installed, requires a password."""
     monkeypatch.setattr(host, "NEEDED", {"/no/such/file": "one", "sh": "dash", "no-such-program-here": "two"})
     here, there = multiprocessing.get_context("fork").Pipe()
     process = multiprocessing.get_context("fork").Process(target=_prepare_as_nobody, args=(there,))
@@ -79,7 +79,7 @@ def test_host_without_apt_gets_the_list_of_missing_packages(
     monkeypatch: pytest.MonkeyPatch, tmp_path: os.PathLike[str]
 ) -> None:
     monkeypatch.setattr(host, "SEARCH_PATH", os.fspath(tmp_path))
-    text, messages = complaint(monkeypatch, {"make": "make", "cpio": "cpio"})
+    text, messages = preparation_error(monkeypatch, {"make": "make", "cpio": "cpio"})
     assert "no apt-get" in text
     assert text.endswith(" make cpio")
     assert messages == []
