@@ -20,6 +20,8 @@ from fixtures.virt.build import build
 
 BOOT = "tests/test_boot.py"
 
+pytestmark = pytest.mark.xdist_group("port 69")
+
 
 def address() -> str:
     """Return a non-loopback address of this host; skip the test without one, or without the right to port 69."""

@@ -13,6 +13,8 @@ from gate_run import Gate, GateResult, processes, qemu_of
 from fixtures.lab.lease import acquire
 from fixtures.virt import UNITS
 
+pytestmark = pytest.mark.xdist_group("units of the board file `shared`")
+
 FEW = ("tests/test_boot.py", "tests/test_aes.py", "-k", "boot or CTR")
 MORE = ("tests/test_boot.py", "tests/test_aes.py", "-k", "boot or CBC")
 
