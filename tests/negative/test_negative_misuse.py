@@ -63,7 +63,7 @@ MISTAKES = {
     ),
     "real board without an image": (
         "--board {0}/real.yaml --lab {0}/lab.yaml",
-        r"board real boots an image: name its folder with --image DIR",
+        r"board real boots an image: name the folder that holds its files with --image DIR",
     ),
     "image that is not there": ("--board virt --image {}/none", r"--image \S+/none: no such folder; expected .*"),
     "unknown boot method": (
@@ -77,7 +77,7 @@ MISTAKES = {
     ),
     "boot method without an image": (
         "--board {0}/real.yaml --lab {0}/lab.yaml --boot nor",
-        r"board real boots an image: name its folder with --image DIR|--boot nor: .*",
+        r"board real boots an image: name the folder that holds its files with --image DIR|--boot nor: .*",
     ),
     "one board twice": ("--board virt --board virt -n 2", r"--board virt is given twice; .*"),
     "two boards, one worker": ("--board virt/0 --board virt/1", r"give -n with 2 boards; .*: -n 2"),

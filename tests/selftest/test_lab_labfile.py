@@ -325,9 +325,10 @@ def test_select_returns_all_units_of_a_type_or_one_unit() -> None:
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        ("ls1046", "there are: imx8qxp-mek, ls1046a; did you mean ls1046a?"),
+        ("ls1046", 'no unit of board "ls1046" in the lab file; there are: imx8qxp-mek, ls1046a; did you mean ls1046a?'),
         (
             "ls1046a/bench-3",
+            'no unit "ls1046a/bench-3" in the lab file; '
             "there are: imx8qxp-mek/bench-1, ls1046a/bench-1, ls1046a/bench-2; did you mean ls1046a/bench-2?",
         ),
     ],
@@ -335,7 +336,7 @@ def test_select_returns_all_units_of_a_type_or_one_unit() -> None:
 def test_select_of_an_unknown_unit_lists_the_known(wanted: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         select(good_lab(), wanted)
-    assert str(caught.value) == f'no unit "{wanted}" in the lab file; {message}'
+    assert str(caught.value) == message
 
 
 @pytest.mark.usefixtures("home")

@@ -18,8 +18,9 @@ from fixtures.lab.labfile import Command, Pdudaemon, Qmp
 from fixtures.outcome import LabError
 from fixtures.power import qmp, switch
 from fixtures.power.pdudaemon import PdudaemonPower
-from fixtures.power.qmp import QmpPower, execute
+from fixtures.power.qmp import QmpPower
 from fixtures.power.switch import CommandPower, create_power_switch
+from fixtures.qmp import execute
 
 QEMU = "qemu-system-aarch64"
 
