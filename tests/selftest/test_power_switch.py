@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 from qemu.qmp import QMPError
 
+from fixtures import qmp
 from fixtures.lab.labfile import Command, Pdudaemon, Qmp
 from fixtures.outcome import LabError
-from fixtures.power import qmp, switch
+from fixtures.power import switch
 from fixtures.power.pdudaemon import PdudaemonPower
 from fixtures.power.qmp import QmpPower
 from fixtures.power.switch import CommandPower, create_power_switch
