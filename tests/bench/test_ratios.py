@@ -10,7 +10,7 @@ from functools import partial
 import paramiko
 import pytest
 
-from fixtures.boot.bringup import Fact
+from fixtures.boot.bringup import RecordFact
 from fixtures.gate.leased_unit import LeasedUnit
 from fixtures.lab.board import Board
 from fixtures.lab.labfile import Network
@@ -46,7 +46,7 @@ class Comparison:
 
 
 @pytest.fixture
-def require_ratio(capsys: pytest.CaptureFixture[str], fact: Fact) -> Callable[[Comparison, float], None]:
+def require_ratio(capsys: pytest.CaptureFixture[str], fact: RecordFact) -> Callable[[Comparison, float], None]:
     """Return a function that prints a comparison, records its ratio and asserts a least ratio (0: none)."""
 
     def require(comparison: Comparison, least: float) -> None:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from fixtures.lab.lease import acquire
-from fixtures.record.record import CONSOLE_FILE, Record, read
+from fixtures.record.record import CONSOLE_FILE, Record, read_record
 from fixtures.record.verdict import recorded_tests
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +45,7 @@ class GateResult:
     def records(self) -> list[Record]:
         """Lines of the run record that the verdict names; empty if the gate printed no verdict."""
         folder = re.search(r"^record   (\S+)$", self.text, re.MULTILINE)
-        return read(ROOT / folder[1]) if folder else []
+        return read_record(ROOT / folder[1]) if folder else []
 
     def of(self, kind: str) -> list[Record]:
         """Return the lines of the run record of one kind."""

@@ -6,7 +6,7 @@ import signal
 import pytest
 from gate_run import RUNS, UNIT, Gate, await_exit, no_leftovers
 
-from fixtures.record.record import read
+from fixtures.record.record import read_record
 
 BOOTING = f"switching on {UNIT}"
 
@@ -48,7 +48,7 @@ def test_sigkill_during_boot_ends_qemu_and_the_next_run_cleans_up() -> None:
             os.kill(gate.pid, signal.SIGKILL)
             assert gate.end().status == -signal.SIGKILL
         await_exit(qemu)
-        assert [line["unit"] for line in read(RUNS / "latest") if line["kind"] == "run"] == [None, UNIT]
+        assert [line["unit"] for line in read_record(RUNS / "latest") if line["kind"] == "run"] == [None, UNIT]
         with Gate(folder, "--board", UNIT, "tests/test_boot.py") as gate:
             assert gate.end().status == 0
 
@@ -66,7 +66,7 @@ def test_killed_qemu_is_a_lab_error_and_results_are_kept() -> None:
     assert test.startswith("test_aes.py::test_known_answers[") and " was lost while running: " in reason, reason
     assert f"{UNIT} is quarantined: " in then and "no other unit of its type is left" in then, then
     ((unasked,),) = [[record["total"] for record in run.of("unasked")]]
-    assert f"not asked {unasked}, in " in run.text and unasked == 395 - len(run.tests("passed")) - 2, run.text
+    assert f"not run {unasked}, in " in run.text and unasked == 395 - len(run.tests("passed")) - 2, run.text
     passed = run.tests("passed")
     assert not run.tests("failed") and "test_aes.py::test_known_answers[openssl-AES-128-ECB-VarKey-encrypt]" in passed
     assert {f"test_aes.py::test_known_answers[{line['layer']}-{line['group']}]" for line in run.of("vectors")} == set(

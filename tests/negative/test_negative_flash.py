@@ -69,7 +69,7 @@ def facts(run: GateResult) -> dict[str, object]:
 
 @pytest.mark.parametrize("method", PLACE)
 def test_image_is_written_once_and_booted_twice(method: str) -> None:
-    FlashState(UNIT).holds(method, "0" * 64)
+    FlashState(UNIT).set_content(method, "0" * 64)
     first = flash(method)
     assert first.status == 0, first.text
     assert f"{method}: holds another image" in first.text and f"booting from {method}" in first.text, first.text
@@ -91,16 +91,16 @@ def test_flipped_bit_is_found_and_the_image_is_rewritten(method: str) -> None:
 
 
 def test_killed_write_leaves_the_state_unknown_and_is_repeated() -> None:
-    FlashState(UNIT).holds("nor", "0" * 64)
+    FlashState(UNIT).set_content("nor", "0" * 64)
     with no_leftovers() as place:
         with Gate(place, "--board", UNIT, "--boot", "nor", BOOT) as gate:
-            while (begun := FlashState(UNIT).of("nor")) is None or begun.sha256:
+            while (begun := FlashState(UNIT).get("nor")) is None or begun.sha256:
                 time.sleep(0.01)  # Python has no portable wait for a file that changes
             qemu = gate.qemu()
             os.kill(gate.pid, signal.SIGKILL)
             assert gate.end().status == -signal.SIGKILL
         await_exit(qemu)
-        state = FlashState(UNIT).of("nor")
+        state = FlashState(UNIT).get("nor")
         assert state and state.sha256 is None
         with Gate(place, "--board", UNIT, "--boot", "nor", BOOT) as gate:
             run = gate.end()
@@ -122,11 +122,11 @@ def test_memory_that_loses_data_is_a_lab_error() -> None:
     assert run.status == 9, run.text
     assert "disk was written 2 times and reads back " in run.text and ", the CRC-32 of the image's file" in run.text
     assert not run.tests("failed") and not run.tests("passed")
-    assert (state := FlashState(UNIT).of("disk")) and state.sha256 is None
+    assert (state := FlashState(UNIT).get("disk")) and state.sha256 is None
 
 
 def test_truncated_tftp_transfer_is_a_lab_error_and_nothing_is_written() -> None:
-    FlashState(UNIT).holds("nor", "0" * 64)
+    FlashState(UNIT).set_content("nor", "0" * 64)
     with no_leftovers() as place, Gate(place, "--board", UNIT, "--boot", "nor", BOOT) as gate:
 
         def cut() -> None:
@@ -185,7 +185,7 @@ def test_write_that_ends_in_a_restart_is_read_back_by_u_boot(tmp_path: Path) -> 
         ]
     )
     board.write_text(lines + "\n")
-    FlashState(PLACED).begin("disk")
+    FlashState(PLACED).set_unknown("disk")
     with no_leftovers(PLACED) as place, Gate(place, "--board", board, "--boot", "disk", BOOT) as gate:
         run = gate.end()
     shutil.rmtree(memory("disk", PLACED).parent)

@@ -68,4 +68,4 @@ def unpacked(package: str) -> Path:
             run(["dpkg-deb", "--extract", str(archive), str(into)])
             archive.unlink()
 
-    return cache.built(f"package-{package}", cache.key_of(exact), unpack)
+    return cache.get_or_build(f"package-{package}", cache.compute_key(exact), unpack)

@@ -8,14 +8,14 @@ import pytest
 from local_shell import LocalShell
 
 from fixtures.boot.image import substitute
-from fixtures.lab.board import Board, Counter, Interrupts, boards, load_board
+from fixtures.lab.board import Board, Counter, Interrupts, list_boards, load_board
 from fixtures.outcome import UsageError
 from fixtures.stack.witness import sum_interrupts
 
 ROOT = Path(__file__).parents[2]
 BOARDS = ROOT / "boards"
 TEXTS = Path(__file__).parent / "data/stack"
-NAMES = boards(BOARDS)
+NAMES = list_boards(BOARDS)
 CAAM = tuple(name for name in NAMES if name != "virt")
 
 # cra_name -> cra_driver_name, of drivers/crypto/caam: caamalg.c, driver_algs[], and caamhash.c, driver_hash[].

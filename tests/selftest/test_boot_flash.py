@@ -121,11 +121,11 @@ class Bench:
 
         flash_and_boot(self.up, method, lambda: closing(SerialShell(self.up.console)), self.flash_state, progress)
 
-    def mark(self, method: str) -> str | None:
-        """What a memory is marked as holding; None: unknown."""
-        mark = self.flash_state.of(method)
-        assert mark
-        return mark.sha256
+    def recorded_sha256(self, method: str) -> str | None:
+        """Return the SHA-256 that the flash state records for a memory; None: unknown."""
+        state = self.flash_state.get(method)
+        assert state
+        return state.sha256
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def simulated_unit(folder: Path) -> Iterator[Bench]:
 def test_uboot_writes_verifies_and_boots_the_image(simulated: Bench) -> None:
     simulated.flash("spi")
     assert simulated.board.ran == ["version", "tftpboot hil-0/itb", "sf write", f"crc32 {len(CONTENT):x}", "booti spi"]
-    assert simulated.mark("spi") == SHA256
+    assert simulated.recorded_sha256("spi") == SHA256
     assert simulated.steps[0] == "spi: content unknown; writing it"
     assert simulated.facts["memory"] == "spi: written, read back right"
     assert simulated.facts["SHA-256 in the memory"] == SHA256
@@ -177,10 +177,10 @@ def test_image_already_in_the_memory_is_verified_and_not_written(simulated: Benc
 
 
 def test_different_image_in_the_memory_is_overwritten(simulated: Bench) -> None:
-    simulated.flash_state.holds("spi", "0" * 64)
+    simulated.flash_state.set_content("spi", "0" * 64)
     simulated.flash("spi")
     assert "sf write" in simulated.board.ran and simulated.steps[0].startswith("spi: holds another image: ")
-    assert simulated.mark("spi") == SHA256
+    assert simulated.recorded_sha256("spi") == SHA256
 
 
 def test_image_is_written_if_the_memory_differs_from_its_flash_state(simulated: Bench) -> None:
@@ -193,16 +193,16 @@ def test_image_is_written_if_the_memory_differs_from_its_flash_state(simulated: 
 
 def test_interrupted_write_is_reported_and_repeated(simulated: Bench) -> None:
     simulated.flash("spi")
-    simulated.flash_state.begin("spi")
+    simulated.flash_state.set_unknown("spi")
     simulated.flash("spi")
     assert simulated.steps[0].startswith("spi: unknown: a write was started and did not succeed, since 20")
-    assert "sf write" in simulated.board.ran and simulated.mark("spi") == SHA256
+    assert "sf write" in simulated.board.ran and simulated.recorded_sha256("spi") == SHA256
 
 
 def test_failed_verification_is_followed_by_a_second_write(simulated: Bench) -> None:
     simulated.board.spoiled = 1
     simulated.flash("spi")
-    assert simulated.board.ran.count("sf write") == 2 and simulated.mark("spi") == SHA256
+    assert simulated.board.ran.count("sf write") == 2 and simulated.recorded_sha256("spi") == SHA256
     assert simulated.facts["memory"] == "spi: written 2 times, read back right"
 
 
@@ -212,7 +212,7 @@ def test_second_failed_verification_is_a_lab_error_without_a_boot(simulated: Ben
     steps = rf"^flash: unit virt/0: spi was written 2 times and reads back {wrong}; expected {CRC}, the CRC-32 of"
     with pytest.raises(LabError, match=steps):
         simulated.flash("spi")
-    assert simulated.mark("spi") is None and simulated.board.ran[-1].startswith("crc32")
+    assert simulated.recorded_sha256("spi") is None and simulated.board.ran[-1].startswith("crc32")
 
 
 def test_flash_state_is_unknown_before_the_first_byte_is_written(
@@ -220,19 +220,19 @@ def test_flash_state_is_unknown_before_the_first_byte_is_written(
 ) -> None:
     simulated.flash("spi")
     monkeypatch.setattr(simulated.board, "_run", lambda *_: ("the memory does not answer", 1))
-    simulated.flash_state.holds("spi", "0" * 64)
+    simulated.flash_state.set_content("spi", "0" * 64)
     with pytest.raises(
         LabError, match=r"^U-Boot: exit status 1 from 'tftpboot hil-0/itb': the memory does not answer$"
     ):
         simulated.flash("spi")
-    assert simulated.mark("spi") is None
+    assert simulated.recorded_sha256("spi") is None
 
 
 def test_unit_is_power_cycled_after_linux_wrote_the_memory(simulated: Bench) -> None:
     simulated.flash("disk")
     assert simulated.board.starts == 2
     assert simulated.board.ran == ["version", "tftpboot hil-0/kernel", "booti ram", "version", "booti disk"]
-    assert (simulated.folder / "disk").read_bytes() == CONTENT and simulated.mark("disk") == SHA256
+    assert (simulated.folder / "disk").read_bytes() == CONTENT and simulated.recorded_sha256("disk") == SHA256
     assert simulated.facts["memory"] == "disk: written, read back right"
 
 
@@ -242,7 +242,7 @@ def test_failed_verification_in_linux_is_a_lab_error(simulated: Bench) -> None:
     simulated.up.board = simulated.up.board.model_copy(update={"flash": {"disk": worn}})
     with pytest.raises(LabError, match=rf"disk was written 2 times and reads back [0-9a-f]{{64}}; expected {SHA256}"):
         simulated.flash("disk")
-    assert simulated.mark("disk") is None and simulated.board.starts == 1
+    assert simulated.recorded_sha256("disk") is None and simulated.board.starts == 1
 
 
 def test_full_disk_is_a_lab_error_before_the_file_is_copied(simulated: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,7 +251,7 @@ def test_full_disk_is_a_lab_error_before_the_file_is_copied(simulated: Bench, mo
         LabError, match=r"^flash: disk full on the board: .* bytes free, and the image's file 'itb' needs"
     ):
         simulated.flash("disk")
-    assert not (simulated.folder / "hil-itb").exists() and simulated.mark("disk") is None
+    assert not (simulated.folder / "hil-itb").exists() and simulated.recorded_sha256("disk") is None
 
 
 def test_failing_write_command_in_linux_is_a_lab_error(simulated: Bench) -> None:
@@ -273,7 +273,7 @@ def test_write_that_restarts_the_board_is_verified_by_uboot(simulated: Bench) ->
     watcher.join(5)
     assert simulated.board.starts == 2
     assert simulated.board.ran[2:] == ["booti ram", f"crc32 {len(CONTENT):x}", "booti spi"]
-    assert simulated.mark("upgrade") == SHA256
+    assert simulated.recorded_sha256("upgrade") == SHA256
 
 
 def test_read_back_without_a_checksum_is_a_lab_error(simulated: Bench) -> None:
@@ -285,7 +285,7 @@ def test_read_back_without_a_checksum_is_a_lab_error(simulated: Bench) -> None:
         simulated.flash("spi")
 
 
-# Ways and marks
+# Methods and flash states
 
 
 def test_unknown_method_and_image_without_its_file_are_refused(simulated: Bench) -> None:
@@ -305,29 +305,29 @@ def test_unknown_method_and_image_without_its_file_are_refused(simulated: Bench)
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"spi": 1}', '{"spi": {"sha256": "x", "user": "a", "since": "b"}}'])
 def test_unreadable_flash_state_is_unknown(tmp_path: Path, text: str) -> None:
     flash_state = FlashState("virt/0", tmp_path / "leases")
-    flash_state.holds("spi", SHA256)
+    flash_state.set_content("spi", SHA256)
     (file,) = (tmp_path / "leases").iterdir()
-    assert flash_state.of("spi") and file.stat().st_mode & 0o777 == 0o666
+    assert flash_state.get("spi") and file.stat().st_mode & 0o777 == 0o666
     file.write_text(text)
-    assert flash_state.of("spi") is None
-    flash_state.begin("spi")
-    assert (mark := flash_state.of("spi")) and mark.sha256 is None
+    assert flash_state.get("spi") is None
+    flash_state.set_unknown("spi")
+    assert (state := flash_state.get("spi")) and state.sha256 is None
 
 
 def test_flash_state_of_other_memories_and_units_is_kept(tmp_path: Path) -> None:
     flash_state = FlashState("virt/0", tmp_path / "leases")
-    flash_state.holds("disk", SHA256)
-    flash_state.begin("spi")
-    assert (mark := flash_state.of("disk")) and mark.sha256 == SHA256
-    assert FlashState("virt/1", tmp_path / "leases").of("disk") is None
+    flash_state.set_content("disk", SHA256)
+    flash_state.set_unknown("spi")
+    assert (state := flash_state.get("disk")) and state.sha256 == SHA256
+    assert FlashState("virt/1", tmp_path / "leases").get("disk") is None
 
 
 def test_flash_state_file_that_is_a_symlink_is_refused(tmp_path: Path) -> None:
     flash_state = FlashState("virt/0", tmp_path / "leases")
-    flash_state.holds("spi", SHA256)
+    flash_state.set_content("spi", SHA256)
     (file,) = (tmp_path / "leases").iterdir()
     file.rename(tmp_path / "elsewhere")
     file.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(LabError, match="the recorded state of the unit's memories"):
-        flash_state.begin("spi")
+        flash_state.set_unknown("spi")
     assert SHA256 in (tmp_path / "elsewhere").read_text()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fixtures import cache
-from fixtures.cache import built, home, key_of
+from fixtures.cache import compute_key, get_or_build, home
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 BUILDER = """
 import sys, time
 from pathlib import Path
-from fixtures.cache import built
+from fixtures.cache import get_or_build
 base, seconds = Path(sys.argv[1]), float(sys.argv[2])
 def build(folder):
     with (base / "begun").open("a") as notes:
@@ -28,13 +28,13 @@ def build(folder):
     (folder / "first").write_text("1")
     time.sleep(seconds)
     (folder / "second").write_text("2")
-print(built("thing", "key", build, under=base / "cache"), flush=True)
+print(get_or_build("thing", "key", build, under=base / "cache"), flush=True)
 """
 
 
 @contextmanager
 def builder(base: Path, seconds: float) -> Iterator[subprocess.Popen[str]]:
-    """A process that asks for the thing."""
+    """Run a process that builds the thing, or waits for it."""
     command = [sys.executable, "-c", BUILDER, str(base), str(seconds)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -98,16 +98,16 @@ def test_failed_build_leaves_nothing_and_can_be_repeated(tmp_path: Path) -> None
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        built("thing", "key", fail, under=tmp_path)
+        get_or_build("thing", "key", fail, under=tmp_path)
     assert names(tmp_path) == []
-    assert names(built("thing", "key", lambda folder: (folder / "whole").touch(), under=tmp_path)) == ["whole"]
+    assert names(get_or_build("thing", "key", lambda folder: (folder / "whole").touch(), under=tmp_path)) == ["whole"]
 
 
 def test_cached_build_is_not_repeated(tmp_path: Path) -> None:
     calls: list[Path] = []
-    first = built("thing", "key", calls.append, under=tmp_path)
-    assert built("thing", "key", calls.append, under=tmp_path) == first
-    other = built("thing", "key2", calls.append, under=tmp_path)
+    first = get_or_build("thing", "key", calls.append, under=tmp_path)
+    assert get_or_build("thing", "key", calls.append, under=tmp_path) == first
+    other = get_or_build("thing", "key2", calls.append, under=tmp_path)
     assert other != first
     assert len(calls) == 2
 
@@ -116,7 +116,7 @@ def test_unfinished_builds_of_others_are_kept(tmp_path: Path) -> None:
     others = [".thing-fault-key.x1y2", ".thing-key2.x1y2", ".other-key.x1y2"]
     for name in others:
         (tmp_path / name).mkdir()
-    built("thing", "key", lambda folder: (folder / "whole").touch(), under=tmp_path)
+    get_or_build("thing", "key", lambda folder: (folder / "whole").touch(), under=tmp_path)
     assert names(tmp_path) == sorted([*others, "thing-key"])
 
 
@@ -126,48 +126,48 @@ def test_unfinished_builds_of_others_are_kept(tmp_path: Path) -> None:
 def test_key_depends_on_the_content_of_the_parts(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("text")
     (tmp_path / "b").write_text("text")
-    key = key_of(["text"])
+    key = compute_key(["text"])
     assert len(key) == 16
     assert int(key, 16) >= 0
-    assert key == key_of([b"text"]) == key_of([tmp_path / "a"]) == key_of([tmp_path / "b"])
+    assert key == compute_key([b"text"]) == compute_key([tmp_path / "a"]) == compute_key([tmp_path / "b"])
 
 
 @pytest.mark.parametrize(
     ("one", "other"), [(["ab", "c"], ["a", "bc"]), (["a"], ["a", ""]), ([], [""]), (["a", "b"], ["b", "a"])]
 )
 def test_different_parts_have_different_keys(one: list[str], other: list[str]) -> None:
-    assert key_of(one) != key_of(other)
+    assert compute_key(one) != compute_key(other)
 
 
 def test_key_of_a_folder_depends_on_names_and_contents_of_its_files(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     (tree / "deep").mkdir(parents=True)
     (tree / "deep/file").write_text("x")
-    keys = [key_of([tree])]
+    keys = [compute_key([tree])]
     (tree / "deep/file").write_text("y")
-    keys.append(key_of([tree]))
+    keys.append(compute_key([tree]))
     (tree / "deep/file").rename(tree / "file")
-    keys.append(key_of([tree]))
+    keys.append(compute_key([tree]))
     (tree / "more").touch()
-    keys.append(key_of([tree]))
+    keys.append(compute_key([tree]))
     assert len(set(keys)) == 4
     (tree / "__pycache__").mkdir()
     (tree / "__pycache__/x.pyc").touch()
-    assert key_of([tree]) == keys[-1], "what Python keeps for itself counts"
+    assert compute_key([tree]) == keys[-1], "what Python keeps for itself counts"
 
 
 def test_modification_time_does_not_change_the_key(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x")
-    before = key_of([tmp_path / "a"])
+    before = compute_key([tmp_path / "a"])
     os.utime(tmp_path / "a", (0, 0))
-    assert key_of([tmp_path / "a"]) == before
+    assert compute_key([tmp_path / "a"]) == before
 
 
 def test_home_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
     assert home() == tmp_path / "x/offload-hil"
     assert home().is_dir()
-    assert cache.built("thing", "key", lambda _: None).parent == home()
+    assert cache.get_or_build("thing", "key", lambda _: None).parent == home()
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert home() == tmp_path / ".cache/offload-hil"
@@ -176,17 +176,17 @@ def test_home_follows_the_environment(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_unused_build_is_removed_for_a_new_one_of_the_same_name(tmp_path: Path) -> None:
     old, used, new, other = "0" * 16, "a" * 16, "b" * 16, "c" * 16
     for name, key in (("thing", old), ("thing", used), ("thing-else", old)):
-        folder = built(name, key, lambda _folder: None, under=tmp_path)
+        folder = get_or_build(name, key, lambda _folder: None, under=tmp_path)
         os.utime(folder, (0, 0))
-    built("thing", used, lambda _folder: None, under=tmp_path)
-    built("thing", new, lambda _folder: None, under=tmp_path)
+    get_or_build("thing", used, lambda _folder: None, under=tmp_path)
+    get_or_build("thing", new, lambda _folder: None, under=tmp_path)
     assert names(tmp_path) == [f"thing-{used}", f"thing-{new}", f"thing-else-{old}"]
-    built("thing-else", other, lambda _folder: None, under=tmp_path)
+    get_or_build("thing-else", other, lambda _folder: None, under=tmp_path)
     assert names(tmp_path) == [f"thing-{used}", f"thing-{new}", f"thing-else-{other}"]
 
 
 def test_new_build_with_an_old_timestamp_is_kept(tmp_path: Path) -> None:
     """Unpacking an archive may set the folder's modification time to one in the past."""
-    folder = built("thing", "0" * 16, lambda folder: os.utime(folder, (0, 0)), under=tmp_path)
+    folder = get_or_build("thing", "0" * 16, lambda folder: os.utime(folder, (0, 0)), under=tmp_path)
     assert folder.is_dir()
-    assert built("thing", "1" * 16, lambda _folder: None, under=tmp_path).is_dir() and folder.is_dir()
+    assert get_or_build("thing", "1" * 16, lambda _folder: None, under=tmp_path).is_dir() and folder.is_dir()

@@ -53,7 +53,7 @@ def promise(candidates: list[str] = CANDIDATES, **more: Any) -> Record:
 
 
 def row(*, driver: bool, passed: bool = False, seen: str = "crypt=0") -> Record:
-    """A question about cryptodev's interface."""
+    """Return the record of a test of cryptodev's interface."""
     return {
         "kind": "interface", "layer": "cryptodev", "row": "crypt-1MiB", "caller": "native", "passed": passed,
         "seen": seen, "expected": {}, "driver": driver,
@@ -87,11 +87,11 @@ CASES: dict[str, tuple[list[Record], str | None, str]] = {
         [*answers(CBC, *LAYERS[1:4]), promise()], "cryptodev", "likely"),
     "wrong at cryptodev with the accelerator and with software": (
         [*answers(CBC, *LAYERS[1:4]), promise(), *answers(CTR, *LAYERS[1:4])], "cryptodev", "certain"),
-    "wrong at cryptodev, AF_ALG not asked": (answers(CBC, "cryptodev", layers=LAYERS[:4]), None, "unknown"),
-    "wrong at cryptodev, and for another algorithm right there by luck": (
+    "wrong at cryptodev, AF_ALG not tested": (answers(CBC, "cryptodev", layers=LAYERS[:4]), None, "unknown"),
+    "wrong at cryptodev, and for another algorithm right there by chance": (
         [*answers(CTR, *LAYERS[1:4]), *answers(CBC, "engine")], "cryptodev", "certain"),
     "wrong at the engine alone": (answers(CBC, "engine", "engine-explicit"), "engine", "likely"),
-    "wrong at the engine, nothing below was asked": (answers(CBC, "engine", layers=LAYERS[:2]), None, "unknown"),
+    "wrong at the engine, nothing below was tested": (answers(CBC, "engine", layers=LAYERS[:2]), None, "unknown"),
     "AF_ALG alone does not answer": (answers(CBC, "afalg", afalg="nobody"), "kernel", "likely"),
     "wrong everywhere, software too": (answers(CBC, *LAYERS), None, "unknown"),
     "wrong in OpenSSL's software alone": (answers(CBC, "openssl"), "openssl", "likely"),
@@ -109,7 +109,7 @@ CASES: dict[str, tuple[list[Record], str | None, str]] = {
     "the engine does not offer what cryptodev does": (
         [*answers(CBC), promise(offered=False)], "engine", "certain"),
     "two layers by themselves": ([*answers(CBC, "engine"), *proofs("afalg")], None, "unknown"),
-    "nothing was asked layer by layer": ([], None, "unknown"),
+    "nothing was tested layer by layer": ([], None, "unknown"),
     "cryptodev answers wrongly by itself": ([*answers(CBC), row(driver=False)], "cryptodev", "certain"),
     "cryptodev answers wrongly, and so does the engine": (
         [*answers(CBC, "engine"), row(driver=False)], "cryptodev", "likely"),
@@ -168,8 +168,8 @@ def of_a_run(name: str) -> list[Record]:
         ("kernel-no-ctr", "kernel", "likely", "/proc/crypto has no ctr(aes)"),
         ("driver-unbound", "driver", "certain", "virtio_crypto_aes_cbc is not in /proc/crypto"),
         ("cryptodev-no-hash-copy", "cryptodev", "likely", "CIOCCPHASH failed"),
-        ("cryptodev-few-wrong", None, "unknown", "may be right by luck"),
-        ("driver-interrupts-lost", "driver", "likely", "openssl waits for ever in its module virtio_crypto"),
+        ("cryptodev-few-wrong", None, "unknown", "may be right by chance"),
+        ("driver-interrupts-lost", "driver", "likely", "openssl is blocked in its module virtio_crypto"),
         ("driver-few-wrong", "driver", "likely", "at cryptodev and through AF_ALG"),
     ],
 )
@@ -272,7 +272,7 @@ def timed(**milliseconds: float) -> list[Record]:
         (timed(openssl=3.5, engine=353, engine_explicit=351, cryptodev=4, afalg=3), "engine"),
         (timed(openssl=3.5, engine=5, engine_explicit=5, cryptodev=4, afalg=300), "kernel"),
         (timed(openssl=353, engine=353, engine_explicit=351, cryptodev=352, afalg=352), None),  # the whole board
-        (timed(openssl=3.5, engine=353), None),  # not asked below
+        (timed(openssl=3.5, engine=353), None),  # not tested below
         (timed(openssl=3.5, engine=5, engine_explicit=5, cryptodev=4, afalg=3), None),  # nothing is slow
         ([*timed(openssl=3.5, engine=353, cryptodev=352, afalg=352)[:-1], failed()], None),  # no bound is broken
     ],
@@ -305,9 +305,9 @@ WAITING = "cipher_run+0x1c/0x80 [cryptodev]"
     [
         (blocked("ctrl_vq+0x9c/0x100 [virtio_crypto]", WAITING), "driver", "in its module virtio_crypto"),
         (blocked("jr_enqueue+0x9c/0x100 [caam_jr]", promised="cbc-aes-caam"), "driver", "in its module caam_jr"),
-        (blocked(WAITING), None, "for itself, or for a driver?"),
-        (blocked("do_wait+0x1/0x2"), None, "not asked"),
-        (blocked("ctrl_vq+0x9c/0x100 [virtio_crypto]", promised="cbc-aes-caam"), None, "for itself, or"),
+        (blocked(WAITING), None, "which may wait for itself or for a driver"),
+        (blocked("do_wait+0x1/0x2"), None, "not tested"),
+        (blocked("ctrl_vq+0x9c/0x100 [virtio_crypto]", promised="cbc-aes-caam"), None, "which may wait for itself or"),
     ],
 )
 def test_blocked_task_names_the_module_it_waits_in(records: list[Record], layer: str | None, because: str) -> None:

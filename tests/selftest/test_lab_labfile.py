@@ -17,9 +17,9 @@ from fixtures.lab.labfile import (
     Qmp,
     Tftp,
     Unit,
-    example,
+    example_lab_file,
     load_lab,
-    select,
+    select_units,
 )
 from fixtures.lab.lease import acquire_any
 from fixtures.outcome import UsageError
@@ -111,7 +111,7 @@ def test_unit_can_be_created_without_a_file(home: Path) -> None:
         network=Network(address="127.0.0.1", port=2222, key_file=home / ".ssh/key", host_key=HOST_KEY),
         tftp=Tftp(server="10.0.2.2", folder=home / "tftp"),
     )
-    assert select(Lab(units=(unit,)), "virt") == (unit,)
+    assert select_units(Lab(units=(unit,)), "virt") == (unit,)
 
 
 # Text of the first unit of GOOD, its replacement, and the expected line, path and message.
@@ -316,9 +316,9 @@ def test_unit_without_console_and_network_is_refused(connections: str, message: 
 @pytest.mark.usefixtures("home")
 def test_select_returns_all_units_of_a_type_or_one_unit() -> None:
     lab = good_lab()
-    assert [unit.id for unit in select(lab, "ls1046a")] == ["ls1046a/bench-1", "ls1046a/bench-2"]
-    assert [unit.id for unit in select(lab, "ls1046a/bench-2")] == ["ls1046a/bench-2"]
-    assert [unit.id for unit in select(lab, "imx8qxp-mek")] == ["imx8qxp-mek/bench-1"]
+    assert [unit.id for unit in select_units(lab, "ls1046a")] == ["ls1046a/bench-1", "ls1046a/bench-2"]
+    assert [unit.id for unit in select_units(lab, "ls1046a/bench-2")] == ["ls1046a/bench-2"]
+    assert [unit.id for unit in select_units(lab, "imx8qxp-mek")] == ["imx8qxp-mek/bench-1"]
 
 
 @pytest.mark.usefixtures("home")
@@ -335,7 +335,7 @@ def test_select_returns_all_units_of_a_type_or_one_unit() -> None:
 )
 def test_select_of_an_unknown_unit_lists_the_known(wanted: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        select(good_lab(), wanted)
+        select_units(good_lab(), wanted)
     assert str(caught.value) == message
 
 
@@ -345,16 +345,16 @@ def test_missing_lab_file_shows_an_example_that_is_valid() -> None:
         load_lab(Path("lab.yaml"), board="openwrt-ls1046a")
     advice, _, text = str(caught.value).partition("\n\n")
     assert advice.startswith("no lab file lab.yaml: it states where the units of openwrt-ls1046a are. Write it")
-    assert text == example("openwrt-ls1046a")
+    assert text == example_lab_file("openwrt-ls1046a")
     Path("lab.yaml").write_text(text)
-    unit = select(load_lab(Path("lab.yaml")), "openwrt-ls1046a")[0]
+    unit = select_units(load_lab(Path("lab.yaml")), "openwrt-ls1046a")[0]
     assert unit.id == "openwrt-ls1046a/bench-1"
     assert unit.tftp is not None
 
 
 @pytest.mark.usefixtures("home")
 def test_example_is_checked_by_the_same_schema() -> None:
-    assert errors_in(example("x").replace("baud", "bauds"))[0].startswith(
+    assert errors_in(example_lab_file("x").replace("baud", "bauds"))[0].startswith(
         "lab.yaml:7: units[0].console.bauds: unknown key"
     )
 
@@ -362,7 +362,7 @@ def test_example_is_checked_by_the_same_schema() -> None:
 @pytest.mark.usefixtures("home")
 def test_other_power_kinds_of_the_example_are_valid() -> None:
     """Remove the lines of the first kind and the comment signs of another kind."""
-    text = example("x")
+    text = example_lab_file("x")
     kinds = {}
     for kind in ("pdudaemon", "manual"):
         lines = [line for line in text.splitlines() if not re.match(r"    power:|      (kind|on|off|settle):", line)]
@@ -380,6 +380,6 @@ def test_other_power_kinds_of_the_example_are_valid() -> None:
 
 @pytest.mark.usefixtures("home")
 def test_first_free_unit_of_a_type_is_leased(tmp_path: Path) -> None:
-    ids = [unit.id for unit in select(good_lab(), "ls1046a")]
+    ids = [unit.id for unit in select_units(good_lab(), "ls1046a")]
     with acquire_any(ids, tmp_path / "leases") as first, acquire_any(ids, tmp_path / "leases") as second:
         assert [first.unit_id, second.unit_id] == ids

@@ -10,7 +10,7 @@ import pytest
 import fixtures
 from fixtures.gate.xdist_scheduler import group_of
 from fixtures.lab.board import BoardFile
-from fixtures.layers import DEFAULT_LAYERS, DRIVER_LAYERS, ENGINES, KERNEL_LAYERS, LAYERS, TABLE, Layer
+from fixtures.layers import DEFAULT_LAYERS, DRIVER_LAYERS, ENGINE_LAYERS, KERNEL_LAYERS, LAYERS, TABLE, Layer
 from fixtures.probe.build import SOURCES
 
 
@@ -19,7 +19,7 @@ def test_table_has_a_row_for_each_layer_in_stack_order() -> None:
 
 
 def test_each_layer_enters_at_openssl_an_engine_or_the_kernel() -> None:
-    assert (LAYERS[0], *ENGINES, *KERNEL_LAYERS) == LAYERS
+    assert (LAYERS[0], *ENGINE_LAYERS, *KERNEL_LAYERS) == LAYERS
     assert set(DRIVER_LAYERS) <= set(KERNEL_LAYERS)
 
 

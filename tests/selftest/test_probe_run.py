@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from local_shell import LocalShell
 
-from fixtures.lab.board import boards, load_board
+from fixtures.lab.board import list_boards, load_board
 from fixtures.outcome import LabError, ProductError, UsageError
 from fixtures.probe.build import SOURCES, build
 from fixtures.probe.protocol import VECTOR_TIMEOUT, Engine, GroupAnswers, Layer, Probe, ProbeCrash, install
@@ -399,7 +399,7 @@ def test_kernel_names_in_the_probe_match_the_board_files() -> None:
     table = re.findall(r'\{"([A-Z0-9-]+)", "([^"]+)", \d+', (SOURCES / "kernel_algorithm.c").read_text())
     promised = {
         (name, algorithm.kernel)
-        for board in boards(BOARDS)
+        for board in list_boards(BOARDS)
         for name, algorithm in load_board(board, BOARDS).algorithms.items()
     }
     assert promised and promised <= set(table)

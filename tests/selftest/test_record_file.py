@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fixtures.outcome import LabError, UsageError
-from fixtures.record.record import KINDS, RunRecord, read
+from fixtures.record.record import KINDS, RunRecord, read_record
 
 TEST = {"nodeid": "tests/test_boot.py::test_boots", "outcome": "passed", "seconds": 1, "reason": ""}
 
@@ -27,7 +27,7 @@ def test_folder_latest_and_first_line(tmp_path: Path) -> None:
     record = RunRecord.create(root, "virt", version="0.1", unit="virt/0", image="image-1")
     assert re.fullmatch(r"\d{8}T\d{6}Z-virt", record.folder.name)
     assert str((root / "latest").readlink()) == record.folder.name
-    (line,) = read(root / "latest")
+    (line,) = read_record(root / "latest")
     assert {name: line[name] for name in ("kind", "board", "unit", "image", "version")} == {
         "kind": "run",
         "board": "virt",
@@ -69,12 +69,12 @@ def test_board_name_is_made_a_valid_folder_name(tmp_path: Path) -> None:
     record = RunRecord.create(tmp_path, "ls1046a/../x y", version="0.1")
     assert record.folder.parent == tmp_path
     assert record.folder.name.endswith("-ls1046a-..-x-y")
-    assert read(record.folder)[0]["board"] == "ls1046a/../x y"
+    assert read_record(record.folder)[0]["board"] == "ls1046a/../x y"
 
 
 def test_unwritable_root_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
-    with pytest.raises(UsageError, match=r"runs: cannot make the folder of the run record"):
+    with pytest.raises(UsageError, match=r"runs: cannot create the folder of the run record"):
         RunRecord.create(tmp_path / "runs", "virt", version="0.1")
 
 
@@ -91,7 +91,7 @@ def test_a_line_is_in_the_file_when_write_returns(record: RunRecord) -> None:
     record.write("fact", name="kernel\nrelease \u2028\udcff", value="6.1")
     last = (record.folder / "record.jsonl").read_bytes().split(b"\n")[-2]
     assert json.loads(last)["name"] == "kernel\nrelease \u2028\udcff"
-    assert read(record.folder)[-1]["name"] == "kernel\nrelease \u2028\udcff"
+    assert read_record(record.folder)[-1]["name"] == "kernel\nrelease \u2028\udcff"
 
 
 GOOD: dict[str, dict[str, Any]] = {
@@ -167,13 +167,13 @@ GOOD: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_is_written_and_each_of_its_fields_is_required(record: RunRecord, kind: str) -> None:
     record.write(kind, **GOOD[kind], extra="more than needed is allowed")
-    assert read(record.folder)[-1] | GOOD[kind] == read(record.folder)[-1]
+    assert read_record(record.folder)[-1] | GOOD[kind] == read_record(record.folder)[-1]
     for field in GOOD[kind]:
         with pytest.raises(TypeError, match=f"kind '{kind}' lacks the field '{field}'"):
             record.write(kind, **{name: value for name, value in GOOD[kind].items() if name != field})
         with pytest.raises(TypeError, match=rf"{kind}\.{field} is "):
             record.write(kind, **{**GOOD[kind], field: b"bytes"})
-    assert len(read(record.folder)) == 2
+    assert len(read_record(record.folder)) == 2
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_every_kind_is_written_and_each_of_its_fields_is_required(record: RunRec
 def test_wrong_values_are_refused(record: RunRecord, kind: str, field: str, value: object) -> None:
     with pytest.raises(TypeError, match=rf"{kind}\.{field} is "):
         record.write(kind, **{**GOOD[kind], field: value})
-    assert len(read(record.folder)) == 1
+    assert len(read_record(record.folder)) == 1
 
 
 def test_unknown_kind_and_closed_record_are_refused(record: RunRecord) -> None:
@@ -216,7 +216,7 @@ def test_threads_share_a_record(record: RunRecord) -> None:
         thread.start()
     for thread in threads:
         thread.join(60)
-    facts = read(record.folder)[1:]
+    facts = read_record(record.folder)[1:]
     assert sorted(fact["name"] for fact in facts) == sorted(f"{n}.{line}" for n in range(8) for line in range(100))
     assert {len(fact["value"]) for fact in facts} == {5000}
 
@@ -242,7 +242,7 @@ def test_processes_append_to_one_record(record: RunRecord) -> None:
     for writer in writers:
         writer.communicate(timeout=60)
     assert [writer.returncode for writer in writers] == [0, 0, 0]
-    names = [line["name"] for line in read(record.folder)[1:]]
+    names = [line["name"] for line in read_record(record.folder)[1:]]
     assert sorted(names) == sorted(f"{n}.{line}" for n in range(3) for line in range(100))
 
 
@@ -253,7 +253,7 @@ def test_lines_of_a_killed_process_are_kept(record: RunRecord) -> None:
     writer.send_signal(signal.SIGKILL)
     writer.communicate(timeout=60)
     assert writer.returncode == -signal.SIGKILL
-    lines = read(record.folder)
+    lines = read_record(record.folder)
     assert output[-1] == "9\n"
     assert [line["name"] for line in lines[1:11]] == [f"w.{line}" for line in range(10)]
 
@@ -262,7 +262,7 @@ def test_torn_last_line_is_reported_and_not_fatal(record: RunRecord) -> None:
     record.write("test", **TEST)
     with (record.folder / "record.jsonl").open("ab") as file:
         file.write(b'{"kind": "test", "nodeid": "tests/te')
-    lines = read(record.folder)
+    lines = read_record(record.folder)
     assert [line["kind"] for line in lines] == ["run", "test", "unreadable"]
     assert (lines[2]["line"], lines[2]["text"]) == (3, '{"kind": "test", "nodeid": "tests/te')
 
@@ -271,7 +271,7 @@ def test_line_glued_to_a_torn_one_is_read(record: RunRecord) -> None:
     with (record.folder / "record.jsonl").open("ab") as file:
         file.write(b'{"kind": "fact", "name": "torn \xff')
     record.write("test", **{**TEST, "reason": 'says {"kind": "x"}'})
-    lines = read(record.folder)
+    lines = read_record(record.folder)
     assert [line["kind"] for line in lines] == ["run", "unreadable", "test"]
     assert lines[1]["text"] == '{"kind": "fact", "name": "torn \\xff'
     assert lines[2]["reason"] == 'says {"kind": "x"}'
@@ -282,18 +282,18 @@ def test_line_that_is_no_record_is_reported(record: RunRecord, line: str) -> Non
     with (record.folder / "record.jsonl").open("a") as file:
         file.write(line + "\n")
     record.write("test", **TEST)
-    assert [line["kind"] for line in read(record.folder)] == ["run", "unreadable", "test"]
+    assert [line["kind"] for line in read_record(record.folder)] == ["run", "unreadable", "test"]
 
 
 def test_kind_of_a_later_version_is_read_as_it_is(record: RunRecord) -> None:
     with (record.folder / "record.jsonl").open("a") as file:
         file.write('{"kind": "culprit", "x": 1}\n')
-    assert read(record.folder)[-1] == {"kind": "culprit", "x": 1}
+    assert read_record(record.folder)[-1] == {"kind": "culprit", "x": 1}
 
 
 def test_no_record_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no run record to read"):
-        read(tmp_path)
+        read_record(tmp_path)
     with pytest.raises(UsageError, match="no run record to append to"):
         RunRecord.open(tmp_path)
 

@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 
 from fixtures.outcome import UsageError
-from fixtures.record.record import Record, RunRecord, read
-from fixtures.record.report import page as page_of
-from fixtures.record.report import write_report
-from fixtures.record.summary import Summary, load, summarise
+from fixtures.record.record import Record, RunRecord, read_record
+from fixtures.record.report import render_page, write_report
+from fixtures.record.summary import Summary, load_summary, summarise
 from fixtures.record.verdict import decide
 
 BUILD_ID = "8c1d5b0f3a7e42d98810e5d3b2a6c4f7e9d01234"
@@ -117,7 +116,7 @@ def test_report_stands_alone_and_is_well_formed(tmp_path: Path) -> None:
 
 
 def test_report_shows_all_that_was_found() -> None:
-    text = page_of(summary_of(ill()))
+    text = render_page(summary_of(ill()))
     shown = " ".join(Page(text).text.split())
     for words in (
         "bad exit status 1",
@@ -139,7 +138,7 @@ def test_report_shows_all_that_was_found() -> None:
 def test_report_shows_errors_outside_the_tests() -> None:
     where = {"kind": "harness_error", "source": "collection", "where": "tests/test_a.py"}
     error = {**where, "reason": "tests/test_a.py cannot be collected: SyntaxError", "details": "line 41: <b>x = (</b>"}
-    shown = " ".join(Page(page_of(summary_of([reported("t.py::a"), error]))).text.split())
+    shown = " ".join(Page(render_page(summary_of([reported("t.py::a"), error]))).text.split())
     assert "lab trouble exit status 9" in shown
     assert "error outside the tests 1 tests/test_a.py cannot be collected: SyntaxError line 41: <b>x = (</b>" in shown
 
@@ -162,7 +161,7 @@ def test_report_without_a_record(tmp_path: Path) -> None:
 
 def test_bar_places_the_rate_between_its_bounds() -> None:
     def marks(value: float, floor: float | None, ceiling: float | None) -> list[float]:
-        text = page_of(summary_of([speed(value, floor, ceiling)]))
+        text = render_page(summary_of([speed(value, floor, ceiling)]))
         zone = re.search(r'class="zone" x="([\d.]+)%" y="6" width="([\d.]+)%"', text)
         median = re.search(r'class="median" cx="([\d.]+)%"', text)
         assert zone
@@ -182,7 +181,7 @@ def test_bar_places_the_rate_between_its_bounds() -> None:
 
 def test_report_of_almost_nothing_and_of_bytes_that_no_page_can_hold(tmp_path: Path) -> None:
     for words in ("No vectors were run", "Nothing was measured", "No witness was read", "No test was recorded"):
-        assert words in page_of(summary_of([]))
+        assert words in render_page(summary_of([]))
     path = write_report(stored(tmp_path, judged([reported("t.py::a", "failed", "\x00\udcff\033")])))
     assert r"\x00\udcff\x1b" in path.read_text()
 
@@ -200,7 +199,7 @@ def test_command_prints_the_verdict_again_and_rewrites_the_report(tmp_path: Path
     assert (done.returncode, done.stderr) == (0, "")
     assert f"record   runs/{folder.name}\nOUTCOME  bad, exit status 1\n" in done.stdout
     assert "AES-192-CBC" in (folder / "report.html").read_text()
-    assert read(folder)[-1]["kind"] == "verdict"
+    assert read_record(folder)[-1]["kind"] == "verdict"
 
 
 def test_command_without_a_record(tmp_path: Path) -> None:
@@ -213,7 +212,7 @@ def test_record_of_an_earlier_release_shows_the_verdict_it_holds(tmp_path: Path)
     """A record from before tests had the field `evidence`: its verdict is shown, and no new diagnosis is made."""
     folder = tmp_path / "20261129T052422Z-virt"
     shutil.copytree(Path(__file__).parent / "data/record/before-evidence", folder)
-    records = read(folder)
+    records = read_record(folder)
     assert not any("evidence" in line for line in records)
     line = [sys.executable, "-m", "fixtures.record", str(folder)]
     done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
@@ -226,5 +225,5 @@ def test_record_of_an_earlier_release_shows_the_verdict_it_holds(tmp_path: Path)
 def test_killed_run_of_an_earlier_release_is_shown_as_unfinished(tmp_path: Path) -> None:
     text = (Path(__file__).parent / "data/record/before-evidence/record.jsonl").read_text()
     (tmp_path / "record.jsonl").write_text("".join(text.splitlines(keepends=True)[:-1]))
-    summary = load(tmp_path)
+    summary = load_summary(tmp_path)
     assert (summary.outcome, summary.culprit) == ("unfinished", None)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.record.record import RunRecord, read
-from fixtures.record.report import page
-from fixtures.record.summary import Summary, load
+from fixtures.record.record import RunRecord, read_record
+from fixtures.record.report import render_page
+from fixtures.record.summary import Summary, load_summary
 from fixtures.record.terminal import render
 from fixtures.record.verdict import Verdict, decide
 
@@ -23,10 +23,10 @@ def ended(folder: Path, rate: float, uncalibrated: str | None, *, finish: bool =
                 "throughput", layer="engine", algorithm="aes-128-cbc", block=block, processes=4, bytes_per_second=rate,
                 low=rate, high=rate, cpu_seconds=0.1, floor=1e6, ceiling=1e7, uncalibrated=uncalibrated,
             )  # fmt: skip
-        verdict = decide(read(record.folder))
+        verdict = decide(read_record(record.folder))
         if finish:
             record.write("verdict", **asdict(verdict))
-    return verdict, load(record.folder)
+    return verdict, load_summary(record.folder)
 
 
 @pytest.mark.parametrize(("rate", "where"), [(5e6, "within"), (5e5, "below floor"), (5e7, "above ceiling")])
@@ -42,7 +42,7 @@ def test_a_guessed_bound_is_shown_and_decides_nothing(tmp_path: Path, rate: floa
     assert screen.count(f"not judged, {where.split()[0]}") == 2
     assert "OUTCOME  good, exit status 0; 1 measured and not judged" in screen
     assert "the bounds are not calibrated" in " ".join(screen.split())
-    html = page(summary)
+    html = render_page(summary)
     assert html.count(f"not judged, {where.split()[0]}") == 2
     assert lines in html
 
@@ -50,8 +50,8 @@ def test_a_guessed_bound_is_shown_and_decides_nothing(tmp_path: Path, rate: floa
 def test_a_measured_bound_is_judged(tmp_path: Path) -> None:
     verdict, summary = ended(tmp_path, 5e5, None)
     assert verdict.not_judged == []
-    assert summary.rates[0].standing == "bad"
-    for shown in (render(summary, width=100), page(summary)):
+    assert summary.rates[0].assessment == "bad"
+    for shown in (render(summary, width=100), render_page(summary)):
         assert "below floor" in shown
         assert "not judged" not in shown
         assert "not calibrated" not in shown

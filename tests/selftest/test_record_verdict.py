@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from fixtures.record.record import Record, RunRecord
-from fixtures.record.summary import Row, Summary, load, summarise
-from fixtures.record.terminal import rate, render, show
+from fixtures.record.summary import Row, Summary, load_summary, summarise
+from fixtures.record.terminal import format_rate, render, show
 from fixtures.record.verdict import decide, decide_stopped
 
 AES = [f"AES-{bits}-{mode}" for mode in ("CBC", "ECB", "CTR") for bits in (128, 192, 256)]
@@ -184,8 +184,8 @@ def test_outcomes_never_mix(outcomes: list[str], expected: tuple[str, int]) -> N
 
 
 def test_empty_run_has_a_reason() -> None:
-    assert decide([]).why == ["nothing was asked"]
-    assert decide([ran("t.py::a", "skipped", "no board")]).why == ["nothing was asked", "t.py::a: no board"]
+    assert decide([]).why == ["no test passed or failed"]
+    assert decide([ran("t.py::a", "skipped", "no board")]).why == ["no test passed or failed", "t.py::a: no board"]
 
 
 def test_one_test_recorded_twice_keeps_its_worst_outcome() -> None:
@@ -307,7 +307,7 @@ def test_one_witness_that_did_not_move_is_enough_to_doubt() -> None:
 
 def test_offload_without_a_witness_is_not_proven() -> None:
     records = [line for line in healthy() if line["kind"] != "witness"]
-    assert row(summary_of(records), "AES-128-CBC").offload.state == "not asked"
+    assert row(summary_of(records), "AES-128-CBC").offload.state == "untested"
     assert row(summary_of([*records, witness("SHA1", 1000)]), "SHA1").offload.state == "proven"
     assert row(summary_of([*records, witness("SHA1", 0)]), "SHA1").offload.state == "software"
 
@@ -332,7 +332,7 @@ def test_killed_run_is_unfinished_with_all_that_was_found(tmp_path: Path) -> Non
     folder = stored(tmp_path, ill())
     with (folder / "record.jsonl").open("a") as file:
         file.write('{"kind": "test", "nod')
-    summary = load(folder)
+    summary = load_summary(folder)
     assert (summary.outcome, summary.exit_status) == ("unfinished", None)
     assert summary.why[0] == "the run ended before its verdict; what it had found is shown"
     assert "3 of 128 answers are wrong" in summary.why[1]
@@ -441,7 +441,7 @@ def test_lab_trouble_and_nothing_found() -> None:
     text = render(summary_of([ran("t.py::a", "error", "no U-Boot prompt in 30 s " * 8)]))
     assert "OUTCOME  lab trouble, exit status 9" in text
     assert text.count("no U-Boot prompt in 30 s") + text.count("no\n  U-Boot") >= 4
-    assert "nothing was asked" in render(summary_of([]))
+    assert "no test passed or failed" in render(summary_of([]))
     assert max(map(len, render(summary_of([])).splitlines())) <= 80
 
 
@@ -499,4 +499,4 @@ def test_terminal_that_knows_ascii_only(tmp_path: Path) -> None:
     [(None, "-"), (0, "0.000"), (1e5, "0.100"), (2.314e6, "2.31"), (4e7, "40.0"), (1079e6, "1079")],
 )
 def test_rates_in_megabytes_a_second(value: float | None, text: str) -> None:
-    assert rate(value) == text
+    assert format_rate(value) == text

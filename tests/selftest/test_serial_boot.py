@@ -136,7 +136,7 @@ def test_kernel_fault_ends_a_command_at_once_and_is_reported_completely(name: st
         with pytest.raises(ProductError, match=f"^{name}, seen on the console: .*{TROUBLE[name][0][:20]}"):
             shell.run("sleep 60", timeout=60)
         assert time.monotonic() - started < 2
-        report = console.kernel_fault_report().partition("\n")[2]
+        report = console.describe_kernel_fault().partition("\n")[2]
         for line in ("crypto: a line before it", *TROUBLE[name], "the last line of it"):
             assert line in report
             report = report.partition(line)[2]

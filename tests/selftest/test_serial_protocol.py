@@ -41,7 +41,7 @@ def parse(stream: bytes, pieces: int = 1) -> Response:
 
 def test_response_is_parsed() -> None:
     response = parse(encode_response(DATA, status=137))
-    assert (response.accepted, response.status, response.ended, response.is_complete) == (True, 137, True, True)
+    assert (response.accepted, response.status, response.end_received, response.is_complete) == (True, 137, True, True)
     assert response.content() == DATA
 
 
@@ -56,7 +56,7 @@ def test_kernel_message_at_any_position_is_removed() -> None:
     stream = encode_response(short)
     for place in range(len(stream) + 1):
         response = parse(stream[:place] + MESSAGE + stream[place:])
-        assert response.is_complete and response.ended, place
+        assert response.is_complete and response.end_received, place
         assert response.content() == short
 
 

@@ -217,7 +217,7 @@ def test_kernel_oops_ends_a_command_at_once(tmp_path: Path) -> None:
         with pytest.raises(ProductError, match="kernel oops, seen on the console"):
             shell.run("sleep 30")
         assert time.monotonic() - started < 2
-        report = console.kernel_fault_report()
+        report = console.describe_kernel_fault()
         assert OOPS[0] in report and OOPS[-1] in report
 
 

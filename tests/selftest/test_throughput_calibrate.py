@@ -12,7 +12,7 @@ import pytest
 from fixtures.gate.calibration import calibration_text
 from fixtures.lab.board import Bounds, Throughput, load_board
 from fixtures.outcome import UsageError
-from fixtures.record.record import RunRecord, read
+from fixtures.record.record import RunRecord, read_record
 from fixtures.record.verdict import decide
 from fixtures.throughput.bounds import check_bounds
 from fixtures.throughput.calibrate import Calibration, derive_bounds, format_yaml
@@ -99,8 +99,8 @@ def calibration_output(
         if proven is not None:
             record.write("witness", layer="engine", after=1, proven=proven, **fields)
         record.write("calibration", **asdict(derive_bounds(measurement(*STEADY), 1e6)))
-        record.write("verdict", **asdict(decide(read(record.folder))))
-    return calibration_text(read(record.folder), record.folder)
+        record.write("verdict", **asdict(decide(read_record(record.folder))))
+    return calibration_text(read_record(record.folder), record.folder)
 
 
 def test_healthy_run_ends_with_bounds(tmp_path: Path) -> None:
@@ -136,14 +136,14 @@ def test_algorithm_without_a_promise_needs_no_proof(tmp_path: Path) -> None:
 def test_run_without_measurements_gives_no_bounds(tmp_path: Path) -> None:
     with RunRecord.create(tmp_path, "virt", version="0") as record:
         record.write("test", nodeid="t", outcome="passed", seconds=1.0, reason="")
-    assert "- nothing was measured" in calibration_text(read(record.folder), record.folder)
+    assert "- nothing was measured" in calibration_text(read_record(record.folder), record.folder)
 
 
 def test_calibration_survives_the_record(tmp_path: Path) -> None:
     found = derive_bounds(measurement(*STEADY), 1e6)
     with RunRecord.create(tmp_path, "virt", version="0") as record:
         record.write("calibration", **asdict(found))
-    line = read(record.folder)[-1]
+    line = read_record(record.folder)[-1]
     assert Calibration(**{name: line[name] for name in asdict(found)}) == found
 
 
