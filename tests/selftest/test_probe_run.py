@@ -451,5 +451,5 @@ def test_missing_driver_is_an_error_of_each_vector(probe_setup: ProbeSetup) -> N
 
 
 def test_driver_name_at_another_layer_is_a_usage_error(probe_setup: ProbeSetup) -> None:
-    with pytest.raises(UsageError, match="layer cryptodev takes no driver's name, as cbc-aes-caam"):
+    with pytest.raises(UsageError, match="layer cryptodev cannot select the driver cbc-aes-caam"):
         probe_setup.probe().run_groups("cryptodev", [CBC], driver="cbc-aes-caam")
