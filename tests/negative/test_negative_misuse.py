@@ -108,7 +108,7 @@ def test_mistake_is_refused_before_power_on(arguments: str, message: str, files:
     assert run.status == 4, run.text
     errors = [line for line in run.text.splitlines() if line.startswith("ERROR: ")]
     assert len(errors) == 1 and re.fullmatch(f"ERROR: {message}", errors[0]), run.text
-    assert "switching on" not in run.text and sorted(RUNS.glob("*")) == runs
+    assert "powering on" not in run.text and sorted(RUNS.glob("*")) == runs
 
 
 def assert_lab_error(run: GateResult, message: str) -> None:
