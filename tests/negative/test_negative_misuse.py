@@ -163,4 +163,4 @@ def test_missing_port_is_reported_with_the_output_of_qemu(free: int, message: st
     host.prepare(lambda _: None)
     build(None, None, lambda _: None)  # nothing can be downloaded from that network namespace
     few_ports = (*NETWORK, sys.executable, ROOT / "tests/negative/few_ports.py", str(free))
-    assert_lab_error(run_gate("--board", UNIT, before=few_ports), f"QEMU does not start: .*; it said: .*{message}")
+    assert_lab_error(run_gate("--board", UNIT, before=few_ports), f"QEMU does not start: .*; its output: .*{message}")

@@ -259,7 +259,7 @@ def test_missing_program_is_reported(board11: Board) -> None:
 
 
 def test_unknown_architecture_is_a_usage_error(board11: Board) -> None:
-    with pytest.raises(UsageError, match="'vax' is not known here; known: aarch64, "):
+    with pytest.raises(UsageError, match="'vax' is unknown; known: aarch64, "):
         resolve(ENGINE, b"", board11.fetch, architecture="vax", libc="glibc")
 
 
