@@ -13,7 +13,7 @@ from own_lab import OwnLab, own_lab
 from fixtures.boot import boot_methods
 from fixtures.boot.bringup import BringUp
 from fixtures.boot.image import Image
-from fixtures.gate.leased_unit import over_ssh
+from fixtures.gate.leased_unit import connect_over_ssh
 from fixtures.lab.board import load_board
 from fixtures.lab.labfile import load_lab
 from fixtures.link.console import Console
@@ -78,7 +78,7 @@ class SharedBoard:
         """Make these files on the board equal to those in a tree, and unload cryptodev."""
         network = load_lab(self._lab.write()).units[0].network
         assert network
-        with closing(over_ssh(network)) as shell:
+        with closing(connect_over_ssh(network)) as shell:
             for name in files:
                 shell.run(f"rm -f '/{name}'").check()
                 if (tree / name).exists():

@@ -8,7 +8,7 @@ from gate_run import RUNS, UNIT, Gate, await_exit, no_leftovers
 
 from fixtures.record.record import read_record
 
-BOOTING = f"switching on {UNIT}"
+BOOTING = f"powering on {UNIT}"
 
 
 def test_second_run_reports_the_holder_of_the_unit() -> None:
@@ -25,7 +25,7 @@ def test_second_run_reports_the_holder_of_the_unit() -> None:
     assert held.status == 2 and not held.tests("failed") and not held.tests("error"), held.text
 
 
-@pytest.mark.parametrize("moment", ["switching on", "tftpboot ", "Linux version "])
+@pytest.mark.parametrize("moment", ["powering on", "tftpboot ", "Linux version "])
 def test_ctrl_c_during_boot_ends_the_run_in_order(moment: str) -> None:
     with no_leftovers() as folder, Gate(folder, "--board", UNIT) as gate:
         gate.await_text(BOOTING)

@@ -106,7 +106,7 @@ TABLE: dict[str, Row] = {
     "host key has changed": Row(another_host_key, 9, "host key"),
     "board refuses the key": Row(another_user_key, 9, "(?i)authentication"),
     "TFTP server serves another folder": Row(another_folder, 9, "(?s)U-Boot: exit status .*File not found"),
-    "machine dies during boot": Row(nothing, 9, "console was lost|no answer at", during=("switching on", kill_qemu)),
+    "machine dies during boot": Row(nothing, 9, "console was lost|no answer at", during=("powering on", kill_qemu)),
     "kernel file is not a kernel": Row(
         released("kernel", lambda old: bytes(4096) + old[4096:]), 9, "(?s)kernel's first line did not come.*Bad Linux"
     ),

@@ -108,7 +108,7 @@ def test_mistake_is_refused_before_power_on(arguments: str, message: str, files:
     assert run.status == 4, run.text
     errors = [line for line in run.text.splitlines() if line.startswith("ERROR: ")]
     assert len(errors) == 1 and re.fullmatch(f"ERROR: {message}", errors[0]), run.text
-    assert "switching on" not in run.text and sorted(RUNS.glob("*")) == runs
+    assert "powering on" not in run.text and sorted(RUNS.glob("*")) == runs
 
 
 def assert_lab_error(run: GateResult, message: str) -> None:
@@ -163,4 +163,4 @@ def test_missing_port_is_reported_with_the_output_of_qemu(free: int, message: st
     host.prepare(lambda _: None)
     build(None, None, lambda _: None)  # nothing can be downloaded from that network namespace
     few_ports = (*NETWORK, sys.executable, ROOT / "tests/negative/few_ports.py", str(free))
-    assert_lab_error(run_gate("--board", UNIT, before=few_ports), f"QEMU does not start: .*; it said: .*{message}")
+    assert_lab_error(run_gate("--board", UNIT, before=few_ports), f"QEMU does not start: .*; its output: .*{message}")

@@ -108,7 +108,7 @@ def test_malformed_packet_to_the_tftp_server_changes_no_verdict(tmp_path: Path) 
         (tmp_path / "lab.yaml").write_text(json.dumps({"units": [unit]}))
         options = ("--board", tmp_path / "sim.yaml", "--lab", tmp_path / "lab.yaml", "--image", tmp_path / "image")
         with Gate(place, *options, BOOT) as gate, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            gate.await_text("switching on")
+            gate.await_text("powering on")
             deadline = time.monotonic() + 0.5
             while time.monotonic() < deadline:
                 sender.sendto(BAD_PACKET, ("127.0.0.1", port))

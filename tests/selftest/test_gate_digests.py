@@ -28,7 +28,7 @@ def test_ls1046a_promises_digests() -> None:
         ("SHA512", ("digest",)),
     ],
 )
-def test_operations_of_an_algorithm(algorithm: str, operations: tuple[str, ...]) -> None:
+def test_digest_has_one_operation_and_cipher_has_two(algorithm: str, operations: tuple[str, ...]) -> None:
     assert operations_of(algorithm) == operations
 
 

@@ -121,7 +121,7 @@ def test_collect_only_boots_no_virtual_board() -> None:
     assert done.returncode == 0 and "test_known_answers[engine-AES-128-CBC-VarKey-encrypt]" in done.stdout, done.stdout
     assert "test_accelerator_did_the_work[engine-AES-128-CBC]" in done.stdout
     assert re.search(r"test_interface_behaves_as_cryptodev_linux\[\S+-native\]", done.stdout)
-    assert "switching on" not in done.stdout
+    assert "powering on" not in done.stdout
 
 
 @pytest.mark.parametrize("test", [AES, f"{ROOT}/{AES}"], ids=["relative", "absolute"])

@@ -47,7 +47,7 @@ def test_no_step_is_taken_twice_on_one_lease() -> None:
     assert recovery.step is Step.QUARANTINE
 
 
-def test_another_unit_begins_anew() -> None:
+def test_recovery_of_another_unit_starts_with_the_first_step() -> None:
     recovery = Recovery()
     recovery.start(BOOTED)
     for _ in range(4):
@@ -92,7 +92,7 @@ def test_unreachable_unit_is_quarantined_at_once() -> None:
     assert recovery.step is Step.QUARANTINE
 
 
-def test_cause_is_answered_once() -> None:
+def test_cause_is_cleared_when_its_step_succeeds() -> None:
     recovery = Recovery()
     recovery.start(BOOTED)
     assert recovery.begin_step() == ""

@@ -104,7 +104,7 @@ def test_missing_fact_is_a_mismatch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "number", "words"),
+    ("ending", "number", "words"),
     [
         ("died", 11, "ended by SIGSEGV after: "),
         ("died", 99, "ended by signal 99 after: "),
@@ -112,8 +112,8 @@ def test_missing_fact_is_a_mismatch() -> None:
         ("stuck", 0, "SIGKILL does not end the call"),
     ],
 )
-def test_row_that_did_not_end_by_itself_is_a_mismatch_despite_right_facts(how: str, number: int, words: str) -> None:
-    seen = replace(answers("native")["poll"], how=how, signal=number)
+def test_row_that_did_not_end_by_itself_is_a_mismatch_despite_right_facts(ending: str, number: int, words: str) -> None:
+    seen = replace(answers("native")["poll"], ending=ending, signal=number)
     assert words in describe_mismatch(ROWS["poll"], seen, False)
 
 

@@ -291,7 +291,7 @@ def test_repeat_reports_count_time_and_server(probe_setup: ProbeSetup) -> None:
 def test_repeat_that_stops_early_is_a_product_failure(probe_setup: ProbeSetup) -> None:
     with pytest.raises(ProductError, match=r"AES-128-CBC encrypt of 16 bytes: stopped after 0, .*EVP_CipherUpdate"):
         probe_setup.probe("refuses").repeat("engine", "AES-128-CBC", "encrypt", 5, 16)
-    with pytest.raises(ProductError, match="no multiple of the block of 16 bytes"):
+    with pytest.raises(ProductError, match="no multiple of the block size of 16 bytes"):
         probe_setup.probe().repeat("openssl", "AES-128-CBC", "encrypt", 5, 15)
 
 
@@ -320,17 +320,17 @@ def test_damaged_input_is_refused_before_anything_runs(
     [
         ("grup AES-128-CBC encrypt 0", "1 'grup' is neither group nor repeat"),
         ("group AES-128-CBC encode 0", "1 the operation is 'encode'"),
-        ("group AES-128-CBC encrypt", "1 there is no count"),
+        ("group AES-128-CBC encrypt", "1 the count of vectors is missing"),
         ("group AES-128-CBC encrypt -1", "1 the count of vectors is '-1'"),
         ("group SHA256 digest 2\n0 - - -", "2 the group ends before its vector 1"),
-        ("group SHA256 digest 1\n1 - - -", "2 this is not vector 0"),
+        ("group SHA256 digest 1\n1 - - -", "2 expected vector 0, found 1"),
         ("group SHA256 digest 1\n0 - - abc", "2 the input has an odd number"),
         ("group SHA256 digest 1\n0 - - 0g", "2 the input has '0g'"),
         ("group SHA256 digest 1\n0 - - =", "2 the input is '='"),
-        ("group SHA256 digest 1\n0 - - 00 00", "2 there is no stream pattern '00'"),
+        ("group SHA256 digest 1\n0 - - 00 00", "2 unknown stream pattern '00'"),
         ("group SHA256 digest 1\n0 - - 00 split x", "2 the pattern's first number is 'x'"),
-        ("group SHA256 digest 1\n0 - - 00 split 1 2 3", "2 there is more"),
-        ("group SHA256 digest 1\n0 - -", "2 there is no input"),
+        ("group SHA256 digest 1\n0 - - 00 split 1 2 3", "2 unexpected text at the end: '3'"),
+        ("group SHA256 digest 1\n0 - -", "2 the input is missing"),
     ],
 )
 def test_malformed_input_is_refused_with_its_line(probe_setup: ProbeSetup, lines: str, message: str) -> None:
@@ -451,5 +451,5 @@ def test_missing_driver_is_an_error_of_each_vector(probe_setup: ProbeSetup) -> N
 
 
 def test_driver_name_at_another_layer_is_a_usage_error(probe_setup: ProbeSetup) -> None:
-    with pytest.raises(UsageError, match="layer cryptodev takes no driver's name, as cbc-aes-caam"):
+    with pytest.raises(UsageError, match="layer cryptodev cannot select the driver cbc-aes-caam"):
         probe_setup.probe().run_groups("cryptodev", [CBC], driver="cbc-aes-caam")

@@ -46,7 +46,7 @@ def test_every_header_compiles_alone_and_all_of_them_in_any_order(tmp_path: Path
     assert done.returncode == 0, done.stderr.decode()
 
 
-def test_a_header_that_needs_another_before_it_does_not_compile(tmp_path: Path) -> None:
+def test_header_that_needs_another_before_it_does_not_compile(tmp_path: Path) -> None:
     (tmp_path / "needy.h").write_text("bool needs_stdbool(void);\n")
     done = compile_c(tmp_path, [write_includes(tmp_path, "needy", ["needy.h"])], f"-I{tmp_path}")
     assert b"unknown type name 'bool'" in done.stderr
@@ -59,7 +59,7 @@ def test_no_header_holds_code_that_is_not_inline() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(SOURCES.glob("*.[ch]")), ids=lambda path: path.name)
-def test_no_source_is_longer_than_a_reader_can_hold(path: Path) -> None:
+def test_no_source_exceeds_the_maximum_length(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= MAX_LINES
 
 
@@ -85,7 +85,7 @@ def test_only_the_signal_handler_has_state_of_static_storage(tmp_path: Path) -> 
     assert writable_variables(tmp_path / "all.o") == SIGNAL_STATE
 
 
-def test_a_static_variable_that_changes_is_noticed(tmp_path: Path) -> None:
+def test_changing_static_variable_is_detected(tmp_path: Path) -> None:
     source = tmp_path / "counting.c"
     source.write_text("int count(void);\nint count(void)\n{\n    static int calls;\n    return ++calls;\n}\n")
     done = compile_c(tmp_path, [source])

@@ -57,16 +57,16 @@ def test_flipped_bit_is_a_mismatch_in_every_pattern(probe_setup: ProbeSetup) -> 
     assert wrong(bad, probe_setup.probe().run_groups("openssl", bad)) == sum(len(group.vectors) for group in GROUPS)
 
 
-OVERRUN = "it wrote outside of the 320 bytes of its answer"
+OVERRUN = "the layer wrote outside of the 320 bytes of its answer"
 ENGINE_DEFECTS = {
     "loses-iv": ({"split", "pieces", "copy", "share", "fork"}, ""),
     "unaligned": ({"sources", "destinations", "both", "over", "offset"}, "byte 319 of 320"),
     "overruns": ({"offset", "sources", "destinations", "both", "over"}, OVERRUN),
-    "spoils-input": ({"offset", "sources", "destinations", "both"}, "it changed its input"),
+    "spoils-input": ({"offset", "sources", "destinations", "both"}, "the layer changed its input"),
     "forgets-copied": ({"copy"}, ""),
     "keeps-hashing": ({"again", "rewind", "many"}, ""),
     "empty-zeros": ({"update", "bare", "split", "at-once", "copy"}, ""),
-    "leaks": ({"many"}, "descriptors more after 32 messages were begun anew in one context"),
+    "leaks": ({"many"}, "more descriptors after 32 restarts of one context"),
     "dies-in-child": ({"fork", "share"}, "the forked child was ended by signal 6 (Aborted)"),
 }
 """The test engine's mode -> patterns that it breaks, and a text that must be reported."""
@@ -91,7 +91,7 @@ def test_engine_defect_is_found_by_its_patterns(probe_setup: ProbeSetup, mode: s
 def test_unknown_pattern_is_refused(probe_setup: ProbeSetup) -> None:
     (group, *_) = GROUPS
     odd = replace(group, vectors=(replace(group.vectors[0], pattern="sideways 1"),))
-    with pytest.raises(LabError, match="there is no stream pattern 'sideways'"):
+    with pytest.raises(LabError, match="unknown stream pattern 'sideways'"):
         probe_setup.probe().run_groups("openssl", [odd])
 
 

@@ -9,7 +9,7 @@ import pytest
 from fixtures.link.shell import CommandResult
 from fixtures.outcome import LabError
 from fixtures.probe.protocol import Probe, ProbeCrash
-from fixtures.probe.wire import Answer, Repeat, encode, parse_transcript, seal, serving_driver, whole_lines
+from fixtures.probe.wire import Answer, Repeat, encode, extract_lines, parse_transcript, seal, serving_driver
 from fixtures.vectors.model import Vector, VectorGroup
 
 VECTORS = (
@@ -172,12 +172,12 @@ def test_randomly_lost_bytes_are_detected() -> None:
             answers(cut)
 
 
-def test_whole_lines_returns_lines_up_to_the_first_missing_one() -> None:
+def test_extracted_lines_end_at_the_first_missing_one() -> None:
     lines = sealed(LINES)
-    assert whole_lines(WHOLE) == (LINES, 0)
-    assert whole_lines(b"".join(lines[:5] + lines[6:])) == (LINES[:5], 1)
-    assert whole_lines(b"nothing\n") == ([], 0)
-    assert whole_lines(WHOLE + b"@99 a 9.9 00 #00000000\n") == (LINES, 1)
+    assert extract_lines(WHOLE) == (LINES, 0)
+    assert extract_lines(b"".join(lines[:5] + lines[6:])) == (LINES[:5], 1)
+    assert extract_lines(b"nothing\n") == ([], 0)
+    assert extract_lines(WHOLE + b"@99 a 9.9 00 #00000000\n") == (LINES, 1)
 
 
 def test_seal_is_the_crc32_of_number_and_words() -> None:

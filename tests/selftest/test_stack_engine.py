@@ -147,7 +147,7 @@ def test_missing_engine_file_lists_the_engines_folder(tmp_path: Path) -> None:
         engine_path(shell, "afalg")
 
 
-def test_query_of_a_built_in_engine_of_this_host(board: Board) -> None:
+def test_built_in_engine_of_this_host_is_listed(board: Board) -> None:
     """OpenSSL's "dynamic" is built in: listed, never available, without algorithms; it takes SO_PATH but not BOGUS."""
     shell = LocalShell()
     report = query_engine(shell, board_with_engine(board, "dynamic", SO_PATH="/no/such.so", BOGUS="1"))

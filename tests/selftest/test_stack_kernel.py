@@ -146,7 +146,7 @@ def test_device_must_be_a_character_device(tmp_path: Path) -> None:
         check_device(LocalShell(), str(tmp_path / "file"))
 
 
-def test_facts_of_this_host() -> None:
+def test_facts_of_this_host_are_read() -> None:
     shell = LocalShell()
     found = read_facts(shell, "cryptodev", Path("/bin/sh").resolve().read_bytes())
     assert found["kernel release"] == os.uname().release

@@ -134,7 +134,7 @@ def test_symbol_that_no_rename_explains_gets_no_explanation(board3: Board) -> No
     }
 
 
-def test_other_major_version_that_is_not_on_the_board(board3: Board) -> None:
+def test_other_major_version_that_is_not_on_the_board_is_missing_too(board3: Board) -> None:
     board3.add("/stub/libcrypto.so.1.1", defines("EVP_MD_size"))
     board3.add(ENGINE, calls("EVP_MD_size"), "/stub/libcrypto.so.1.1")
     found = board3.problems()
@@ -143,7 +143,7 @@ def test_other_major_version_that_is_not_on_the_board(board3: Board) -> None:
     assert "searched /lib/arm-linux-gnueabihf, " in board3.problem("missing library").text
 
 
-def test_other_major_version_that_is_on_the_board(board3: Board) -> None:
+def test_other_major_version_that_is_on_the_board_is_reported(board3: Board) -> None:
     board3.add("/usr/lib/libcrypto.so.1.1", defines("EVP_MD_size"))
     board3.add(ENGINE, calls("EVP_MD_size"), "/usr/lib/libcrypto.so.1.1")
     assert board3.problems() == {("wrong major version", "libcrypto.so.1.1")}
@@ -222,7 +222,7 @@ def test_musl_ignores_versions(musl_board: Board) -> None:
     assert musl_board.problems() == set()
 
 
-def test_missing_symbol_on_musl(musl_board: Board) -> None:
+def test_missing_symbol_is_reported_on_musl(musl_board: Board) -> None:
     musl_board.add(ENGINE, calls("EVP_MD_size", "ERR_new"), "/usr/lib/libcrypto.so.3")
     assert musl_board.problems() == {("missing symbol", "EVP_MD_size")}
 
@@ -259,7 +259,7 @@ def test_missing_program_is_reported(board11: Board) -> None:
 
 
 def test_unknown_architecture_is_a_usage_error(board11: Board) -> None:
-    with pytest.raises(UsageError, match="'vax' is not known here; known: aarch64, "):
+    with pytest.raises(UsageError, match="'vax' is unknown; known: aarch64, "):
         resolve(ENGINE, b"", board11.fetch, architecture="vax", libc="glibc")
 
 
@@ -286,7 +286,7 @@ def test_library_is_found_through_the_linkers_cache(board11: Board) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 10, 50, 100, 115])
-def test_truncated_cache_is_no_error(length: int) -> None:
+def test_truncated_linker_cache_is_no_error(length: int) -> None:
     content = ld_so_cache(("a.so", "/lib/a.so", 0), ("b.so", "/lib/b.so", 0))[:length]
     assert len(read_cache(content, little_endian=True)) < 2
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from fixtures.lab.board import Bounds
-from fixtures.throughput.bounds import check_bounds, megabytes
+from fixtures.throughput.bounds import check_bounds, format_rate
 from fixtures.throughput.openssl_speed import Measurement
 
 BOUNDS = Bounds(floor=2.0e7, ceiling=4.0e7)
@@ -45,4 +45,4 @@ def test_median_above_the_ceiling_is_refused() -> None:
     [(1.23e7, "12.3 MB/s"), (2e7, "20 MB/s"), (2.945e9, "2945 MB/s"), (19_996_000, "20 MB/s"), (1234, "0.001234 MB/s")],
 )
 def test_megabyte_is_a_million_bytes(rate: float, shown: str) -> None:
-    assert megabytes(rate) == shown
+    assert format_rate(rate) == shown

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.gate.calibration import calibration_text
+from fixtures.gate.calibration import format_calibration
 from fixtures.lab.board import Bounds, Throughput, load_board
 from fixtures.outcome import UsageError
 from fixtures.record.record import RunRecord, read_record
@@ -100,7 +100,7 @@ def calibration_output(
             record.write("witness", layer="engine", after=1, proven=proven, **fields)
         record.write("calibration", **asdict(derive_bounds(measurement(*STEADY), 1e6)))
         record.write("verdict", **asdict(decide(read_record(record.folder))))
-    return calibration_text(read_record(record.folder), record.folder)
+    return format_calibration(read_record(record.folder), record.folder)
 
 
 def test_healthy_run_ends_with_bounds(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_algorithm_without_a_promise_needs_no_proof(tmp_path: Path) -> None:
 def test_run_without_measurements_gives_no_bounds(tmp_path: Path) -> None:
     with RunRecord.create(tmp_path, "virt", version="0") as record:
         record.write("test", nodeid="t", outcome="passed", seconds=1.0, reason="")
-    assert "- nothing was measured" in calibration_text(read_record(record.folder), record.folder)
+    assert "- nothing was measured" in format_calibration(read_record(record.folder), record.folder)
 
 
 def test_calibration_survives_the_record(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ DAMAGED = {
     "IV in ECB": (ecb, AES, 6, "'IV = ", "one of the names COUNT, KEY, PLAINTEXT, CIPHERTEXT"),
     "not a field": (cbc, swap(AES, 6, "what is this"), 6, "'what is this'", "name = value"),
     "name in lower case": (cbc, swap(AES, 5, f"key = {KEY}"), 5, "'key = ", "KEY"),
-    "half a byte": (cbc, swap(AES, 7, "PLAINTEXT = " + TEXT[1:]), 7, "(31 characters)", "two a byte"),
+    "half a byte": (cbc, swap(AES, 7, "PLAINTEXT = " + TEXT[1:]), 7, "(31 characters)", "two per byte"),
     "not a digit": (cbc, swap(AES, 7, "PLAINTEXT = zz" + TEXT[2:]), 7, "PLAINTEXT = 'zz22", "hexadecimal"),
     "space in digits": (cbc, swap(AES, 7, "PLAINTEXT = 22 " + TEXT[2:]), 7, "PLAINTEXT = '22 22", "hexadecimal"),
     "byte outside ASCII": (cbc, swap(AES, 7, "PLAINTEXT = 2\xb2" + TEXT[2:]), 7, "PLAINTEXT = '2\xb2", "hexadecimal"),

@@ -89,7 +89,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def apt(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Apt:
     """An apt that uses only that repository."""
     lines = "".join(f"{kind} [trusted=yes] file:{repository} ./\n" for kind in ("deb", "deb-src"))
-    monkeypatch.setattr(debian, "_sources", lambda _: lines)
+    monkeypatch.setattr(debian, "_format_sources_list", lambda _: lines)
     return Apt.open(tmp_path / "apt", "bookworm", "arm64")
 
 
@@ -139,7 +139,7 @@ def test_package_with_a_wrong_checksum_is_refused(
     data = bytearray(archive.read_bytes())
     data[-10] ^= 1
     archive.write_bytes(data)
-    monkeypatch.setattr(debian, "_sources", lambda _: f"deb [trusted=yes] file:{damaged} ./\n")
+    monkeypatch.setattr(debian, "_format_sources_list", lambda _: f"deb [trusted=yes] file:{damaged} ./\n")
     with pytest.raises(LabError, match="Hash Sum mismatch"):
         Apt.open(tmp_path / "apt", "bookworm", "arm64").unpack(["tool"], tmp_path / "tree")
 
@@ -155,14 +155,14 @@ def test_host_without_a_debian_mirror_is_reported(tmp_path: Path, monkeypatch: p
     (tmp_path / "apt.conf").write_text('Dir::Etc::sourcelist "/dev/null";\nDir::Etc::sourceparts "/dev/null";\n')
     monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
     with pytest.raises(LabError, match="the host's apt has no Debian mirror: add one to its sources"):
-        debian._sources("bookworm")
+        debian._format_sources_list("bookworm")
 
 
 def test_the_hosts_own_mirrors_are_used() -> None:
     lines = mirrors_of_this_host()
     if not lines:
         pytest.skip("this host's apt has no lists of Debian's; `apt-get update` fetches them")
-    sources = debian._sources("trixie").splitlines()
+    sources = debian._format_sources_list("trixie").splitlines()
     assert {line.split()[0] for line in sources} == {"deb", "deb-src"}
     assert all(f"signed-by={debian.KEYRING}" in line for line in sources)
     assert {line.split()[2] for line in sources} <= lines

@@ -75,7 +75,7 @@ def _prepare_as_nobody(pipe: Connection) -> None:
         pipe.send((str(error), messages))
 
 
-def test_host_without_apt_gets_the_list_of_missing_packages(
+def test_host_without_apt_is_reported_with_the_missing_packages(
     monkeypatch: pytest.MonkeyPatch, tmp_path: os.PathLike[str]
 ) -> None:
     monkeypatch.setattr(host, "SEARCH_PATH", os.fspath(tmp_path))

@@ -95,7 +95,7 @@ def test_patches_are_numbered_without_gaps() -> None:
     assert [name[:5] for name in PATCHES] == [f"{number:04}-" for number in range(1, len(PATCHES) + 1)]
 
 
-def test_a_patch_that_is_left_out_takes_its_dependants_along() -> None:
+def test_patches_that_depend_on_one_are_left_out_with_it() -> None:
     assert engine_patches() == tuple(PATCHES.values())
     assert dependencies(PATCHES["0007-fork-digest-init"]) == {"0005-digest-close-session", "0006-fork-session-owner"}
     for left_out in dependencies(PATCHES["0007-fork-digest-init"]):
@@ -103,7 +103,7 @@ def test_a_patch_that_is_left_out_takes_its_dependants_along() -> None:
         assert names == [name for name in PATCHES if name not in (left_out, "0007-fork-digest-init")]
 
 
-def test_an_unknown_patch_cannot_be_left_out() -> None:
+def test_leaving_out_an_unknown_patch_is_an_error() -> None:
     with pytest.raises(KeyError, match="0001-no-such-patch"):
         engine_patches("0001-no-such-patch")
 
@@ -114,7 +114,7 @@ def test_dependencies_come_before_the_patches_that_need_them() -> None:
         assert dependencies(path) <= set(names[: names.index(name)])
 
 
-def test_a_patch_that_does_not_apply_is_reported_with_patch_file_and_line(tmp_path: Path) -> None:
+def test_patch_that_does_not_apply_is_reported_with_patch_file_and_line(tmp_path: Path) -> None:
     patch = patches_module.FOLDER / "0001-ctr-full-block.patch"
     (tmp_path / ENGINE_SOURCE).parent.mkdir()
     (tmp_path / ENGINE_SOURCE).write_text("int main;\n")
@@ -127,7 +127,7 @@ def test_a_patch_that_does_not_apply_is_reported_with_patch_file_and_line(tmp_pa
 
 
 @pytest.mark.parametrize("variables", [{}, {"GIT_DIR": ".git", "GIT_WORK_TREE": "."}], ids=["found", "commit hook"])
-def test_a_patch_applies_below_another_repository(
+def test_patch_applies_below_another_repository(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
 ) -> None:
     """There, git takes a patch's paths from the top of that repository, and silently skips files elsewhere."""

@@ -29,7 +29,7 @@ def test_data_takes_the_time_of_the_baud_rate_in_each_direction() -> None:
                 assert 0.9 < (time.monotonic() - started) / (10 * len(DATA) / BAUD) < 1.5
 
 
-def test_a_second_user_can_connect_after_the_first() -> None:
+def test_second_user_can_connect_after_the_first() -> None:
     with socket.create_server(("127.0.0.1", 0)) as qemu, emulate_serial_line(qemu.getsockname()[1], BAUD) as port:
         board, _ = qemu.accept()
         with board:
