@@ -86,15 +86,15 @@ def test_failed_first_runs_the_failed_test_first(host: HostBoard, wrong: Path) -
     cache = ("-o", f"cache_dir={host.folder}/cache")
     host.run_gate(*cache, wrong, BOOT)
     run = host.run_gate(*cache, "--ff", wrong, BOOT)
-    order = [line["nodeid"].rpartition("::")[2] for line in run.of("test")]
+    order = [line["nodeid"].rpartition("::")[2] for line in run.records_of("test")]
     assert order[0] == "test_wrong" and len(order) == 3, run.text
 
 
 def test_x_stops_at_the_first_failure(host: HostBoard, wrong: Path) -> None:
     wrong.write_text(wrong.read_text() + "\n\ndef test_later(shell: Shell) -> None:\n    assert shell\n")
     run = host.run_gate("-x", wrong, BOOT)
-    assert run.status == 1 and names(run, "failed") == ["test_wrong"], run.text
-    assert names(run, "passed") == ["test_right"] and run.of("unasked")[0]["total"] == 2
+    assert run.exit_status == 1 and names(run, "failed") == ["test_wrong"], run.text
+    assert names(run, "passed") == ["test_right"] and run.records_of("unasked")[0]["total"] == 2
 
 
 def test_pdb_opens_at_the_failed_assert_and_the_verdict_follows(host: HostBoard, wrong: Path) -> None:
@@ -105,14 +105,14 @@ def test_pdb_opens_at_the_failed_assert_and_the_verdict_follows(host: HostBoard,
 
 def test_plugin_xdist_can_be_named(host: HostBoard) -> None:
     run = host.run_gate("-p", "xdist", "-n", "1", BOOT)
-    assert run.status == 0 and GOOD in run.text, run.text
+    assert run.exit_status == 0 and GOOD in run.text, run.text
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "-n 1"])
 def test_collect_only_lists_node_ids_and_uses_no_unit(host: HostBoard, workers: tuple[str, ...]) -> None:
     runs = sorted(RUNS.glob("*host*"))
     run = host.run_gate("--collect-only", "-q", *workers, "tests/test_aes.py", "tests/test_boot.py")
-    assert run.status == 0 and AES in run.text.splitlines() and BOOT in run.text.splitlines(), run.text
+    assert run.exit_status == 0 and AES in run.text.splitlines() and BOOT in run.text.splitlines(), run.text
     assert "OUTCOME" not in run.text and sorted(RUNS.glob("*host*")) == runs
 
 
@@ -132,7 +132,7 @@ def test_single_test_runs_on_the_board_of_the_environment(host: HostBoard, test:
 
 def test_option_wins_over_the_environment(host: HostBoard) -> None:
     run = host.run_gate(BOOT, environment={"HIL_BOARD": "no_such_board"})
-    assert run.status == 0 and GOOD in run.text, run.text
+    assert run.exit_status == 0 and GOOD in run.text, run.text
 
 
 def test_single_test_without_a_board_is_a_usage_error_that_names_option_and_variable() -> None:
@@ -154,19 +154,19 @@ def test_options_with_outside_paths_keep_the_root_folder(host: HostBoard, tmp_pa
     """In a folder with a project of its own, whose configuration pytest would take."""
     (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\ntestpaths = 'none'\n")
     run = host.run_gate(BOOT)
-    assert run.status == 0 and [line["nodeid"] for line in run.of("test")] == [BOOT], run.text
+    assert run.exit_status == 0 and [line["nodeid"] for line in run.records_of("test")] == [BOOT], run.text
     assert f"rootdir: {ROOT}\n" in run.text
 
 
 @pytest.mark.parametrize("options", [("--no-summary",), ("-q",), ("-rN", "--tb=no")], ids=" ".join)
 def test_verdict_is_printed_once_whatever_pytest_prints(host: HostBoard, options: tuple[str, ...]) -> None:
     run = host.run_gate(*options, BOOT)
-    assert run.status == 0 and run.text.count("OUTCOME  ") == 1, run.text
+    assert run.exit_status == 0 and run.text.count("OUTCOME  ") == 1, run.text
 
 
 def test_findings_are_printed_though_pytest_prints_no_summary(host: HostBoard) -> None:
     run = host.run_gate("-p", "early_stop", BOOT, environment={"EARLY_STOP": "status"})
-    assert run.status == 9 and len(re.findall("^record   runs/", run.text, re.MULTILINE)) == 1, run.text
+    assert run.exit_status == 9 and len(re.findall("^record   runs/", run.text, re.MULTILINE)) == 1, run.text
 
 
 def test_reason_of_a_failed_assert_is_its_message(host: HostBoard, wrong: Path) -> None:
@@ -176,13 +176,13 @@ def test_reason_of_a_failed_assert_is_its_message(host: HostBoard, wrong: Path) 
 
 def test_reason_of_a_wrong_answer_shows_the_vector_in_full(host: HostBoard) -> None:
     run = host.run_gate("-p", "one_flipped_bit", "tests/test_aes.py", "-k", WRONG_GROUP)
-    assert run.status == 1, run.text
+    assert run.exit_status == 1, run.text
     ((test, reason),) = run.tests("failed").items()
     first, *vector = reason.splitlines()
     assert test == f"test_aes.py::test_known_answers[openssl-{WRONG_GROUP}]"
     assert first.startswith("1 of ") and f"answers wrong: {WRONG_GROUP} at layer openssl, served by software" in first
     assert [line.split()[0] for line in vector[1:]] == ["key", "iv", "input", "expected", "found"], reason
-    assert [line["failed"] for line in run.of("vectors")] == [1]
+    assert [line["failed"] for line in run.records_of("vectors")] == [1]
 
 
 def test_tests_after_a_lost_connection_get_a_new_shell(host: HostBoard, tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_tests_after_a_lost_connection_get_a_new_shell(host: HostBoard, tmp_path
     assert names(run, "passed") == ["test_before", "test_after", "test_command_runs_on_the_board"] and names(
         run, "error"
     ) == ["test_lost"], run.text
-    assert [line["by"] for line in run.of("recovery")] == ["reconnect"]
+    assert [line["by"] for line in run.records_of("recovery")] == ["reconnect"]
 
 
 def test_gates_on_two_units_keep_their_failures_apart() -> None:
@@ -213,10 +213,10 @@ def test_gates_on_two_units_keep_their_failures_apart() -> None:
 def test_node_ids_on_the_terminal_name_the_board_if_there_are_several(host: HostBoard) -> None:
     host.add_board("other")
     run = host.run_gate("-n", "2", "-v", BOOT)
-    assert run.status == 0, run.text
+    assert run.exit_status == 0, run.text
     for name in ("host", "other"):
         assert f"{BOOT}@{host.folder}/{name}.yaml" in run.text, run.text
-    assert [line["nodeid"] for line in run.of("test")] == [BOOT]
+    assert [line["nodeid"] for line in run.records_of("test")] == [BOOT]
 
 
 def test_findings_show_their_text() -> None:
