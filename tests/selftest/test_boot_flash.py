@@ -19,7 +19,7 @@ from fixtures.boot.flash import flash_and_boot
 from fixtures.boot.image import Image
 from fixtures.lab.board import Board, Flash, load_board
 from fixtures.lab.flash_state import FlashState
-from fixtures.lab.labfile import Console as ConsolePlace
+from fixtures.lab.labfile import Console as ConsoleEntry
 from fixtures.lab.labfile import Tftp, Unit
 from fixtures.link.console import Console
 from fixtures.link.serial_shell import SerialShell
@@ -48,12 +48,12 @@ def flash_methods(folder: Path) -> dict[str, Flash]:
 
 
 class FlashBoard(SimulatedBoard):
-    """Board with a memory `spi` in a file. The next `spoiled` writes to it have one wrong bit."""
+    """Board with a memory `spi` in a file. The next `writes_to_spoil` writes to it flip one bit."""
 
     def __init__(self, folder: Path) -> None:
         """Keep the memory in this folder."""
         super().__init__()
-        self.spoiled = 0
+        self.writes_to_spoil = 0
         self.ran: list[str] = []
         self._folder = folder
         self._ram = b""
@@ -72,9 +72,9 @@ class FlashBoard(SimulatedBoard):
         if name == "tftpboot":
             self._ram = (self._folder / "tftp" / argument).read_bytes()
         elif name == "sf":
-            spoil = self.spoiled > 0
-            self.spoiled -= spoil
-            memory.write_bytes(bytes([self._ram[0] ^ spoil]) + self._ram[1:])
+            spoils = self.writes_to_spoil > 0
+            self.writes_to_spoil -= spoils
+            memory.write_bytes(bytes([self._ram[0] ^ spoils]) + self._ram[1:])
         elif not memory.exists():
             return "no memory", 1
         else:
@@ -83,19 +83,19 @@ class FlashBoard(SimulatedBoard):
 
 
 @dataclass
-class RecordingSwitch:
-    """The switch of a simulated board."""
+class SimulatedSwitch:
+    """Power switch of a simulated board."""
 
     board: SimulatedBoard
     settle: float = 0.0
     is_verified: bool = True
 
     def on(self) -> None:
-        """Switch on."""
+        """Power the board on."""
         self.board.on()
 
     def off(self) -> None:
-        """Switch off."""
+        """Power the board off."""
         self.board.off()
 
 
@@ -105,13 +105,13 @@ class Bench:
 
     folder: Path
     board: FlashBoard
-    up: BringUp
+    bring_up: BringUp
     flash_state: FlashState
     steps: list[str] = field(default_factory=list)
     facts: dict[str, str | float] = field(default_factory=dict)
 
     def flash(self, method: str) -> None:
-        """Have the image in a memory, and boot from there."""
+        """Write the image to a memory, unless it holds the image already, and boot from there."""
         self.board.ran.clear()
         self.steps.clear()
 
@@ -119,25 +119,28 @@ class Bench:
             assert 0 <= share <= 1
             self.steps.append(step)
 
-        flash_and_boot(self.up, method, lambda: closing(SerialShell(self.up.console)), self.flash_state, progress)
+        flash_and_boot(
+            self.bring_up, method, lambda: closing(SerialShell(self.bring_up.console)), self.flash_state, progress
+        )
 
-    def mark(self, method: str) -> str | None:
-        """What a memory is marked as holding; None: unknown."""
-        mark = self.flash_state.of(method)
-        assert mark
-        return mark.sha256
+    def recorded_sha256(self, method: str) -> str | None:
+        """Return the SHA-256 that a memory is recorded to hold; None: unknown."""
+        state = self.flash_state.of(method)
+        assert state
+        return state.sha256
 
 
 @pytest.fixture
 def simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """Simulated unit of the board virt with the memories of this module."""
     monkeypatch.setattr(flash_room, "STAGING_FOLDER", str(tmp_path))
-    with simulated_unit(tmp_path) as made:
-        yield made
+    with simulated_unit(tmp_path) as bench:
+        yield bench
 
 
 @contextmanager
 def simulated_unit(folder: Path) -> Iterator[Bench]:
+    """Create an image and a simulated unit, which keep their files in a folder."""
     (folder / "tftp").mkdir()
     for name in ("kernel", "initrd", "itb"):
         (folder / name).write_bytes(CONTENT)
@@ -145,7 +148,7 @@ def simulated_unit(folder: Path) -> Iterator[Bench]:
         unit = Unit(
             name="0",
             board="virt",
-            console=ConsolePlace(url=line.url),
+            console=ConsoleEntry(url=line.url),
             tftp=Tftp(server="10.0.2.2", folder=folder / "tftp"),
         )
         board = load_board("virt", Path(__file__).parents[2] / "boards")
@@ -154,14 +157,14 @@ def simulated_unit(folder: Path) -> Iterator[Bench]:
         )
         image = Image("release", {name: folder / name for name in ("kernel", "initrd", "itb")})
         facts: dict[str, str | float] = {}
-        up = BringUp(unit, board, image, RecordingSwitch(line), console, facts.__setitem__)
-        yield Bench(folder, line, up, FlashState("virt/0", folder / "leases"), facts=facts)
+        bring_up = BringUp(unit, board, image, SimulatedSwitch(line), console, facts.__setitem__)
+        yield Bench(folder, line, bring_up, FlashState("virt/0", folder / "leases"), facts=facts)
 
 
 def test_uboot_writes_verifies_and_boots_the_image(simulated: Bench) -> None:
     simulated.flash("spi")
     assert simulated.board.ran == ["version", "tftpboot hil-0/itb", "sf write", f"crc32 {len(CONTENT):x}", "booti spi"]
-    assert simulated.mark("spi") == SHA256
+    assert simulated.recorded_sha256("spi") == SHA256
     assert simulated.steps[0] == "spi: content unknown; writing it"
     assert simulated.facts["memory"] == "spi: written, read back right"
     assert simulated.facts["SHA-256 in the memory"] == SHA256
@@ -180,7 +183,7 @@ def test_different_image_in_the_memory_is_overwritten(simulated: Bench) -> None:
     simulated.flash_state.holds("spi", "0" * 64)
     simulated.flash("spi")
     assert "sf write" in simulated.board.ran and simulated.steps[0].startswith("spi: holds another image: ")
-    assert simulated.mark("spi") == SHA256
+    assert simulated.recorded_sha256("spi") == SHA256
 
 
 def test_image_is_written_if_the_memory_differs_from_its_flash_state(simulated: Bench) -> None:
@@ -196,23 +199,25 @@ def test_interrupted_write_is_reported_and_repeated(simulated: Bench) -> None:
     simulated.flash_state.begin("spi")
     simulated.flash("spi")
     assert simulated.steps[0].startswith("spi: unknown: a write was started and did not succeed, since 20")
-    assert "sf write" in simulated.board.ran and simulated.mark("spi") == SHA256
+    assert "sf write" in simulated.board.ran and simulated.recorded_sha256("spi") == SHA256
 
 
 def test_failed_verification_is_followed_by_a_second_write(simulated: Bench) -> None:
-    simulated.board.spoiled = 1
+    simulated.board.writes_to_spoil = 1
     simulated.flash("spi")
-    assert simulated.board.ran.count("sf write") == 2 and simulated.mark("spi") == SHA256
+    assert simulated.board.ran.count("sf write") == 2 and simulated.recorded_sha256("spi") == SHA256
     assert simulated.facts["memory"] == "spi: written 2 times, read back right"
 
 
 def test_second_failed_verification_is_a_lab_error_without_a_boot(simulated: Bench) -> None:
-    simulated.board.spoiled = 2
-    wrong = f"{zlib.crc32(bytes([CONTENT[0] ^ 1]) + CONTENT[1:]):08x}"
-    steps = rf"^flash: unit virt/0: spi was written 2 times and reads back {wrong}; expected {CRC}, the CRC-32 of"
-    with pytest.raises(LabError, match=steps):
+    simulated.board.writes_to_spoil = 2
+    spoiled_crc = f"{zlib.crc32(bytes([CONTENT[0] ^ 1]) + CONTENT[1:]):08x}"
+    message = (
+        rf"^flash: unit virt/0: spi was written 2 times and reads back {spoiled_crc}; expected {CRC}, the CRC-32 of"
+    )
+    with pytest.raises(LabError, match=message):
         simulated.flash("spi")
-    assert simulated.mark("spi") is None and simulated.board.ran[-1].startswith("crc32")
+    assert simulated.recorded_sha256("spi") is None and simulated.board.ran[-1].startswith("crc32")
 
 
 def test_flash_state_is_unknown_before_the_first_byte_is_written(
@@ -225,24 +230,24 @@ def test_flash_state_is_unknown_before_the_first_byte_is_written(
         LabError, match=r"^U-Boot: exit status 1 from 'tftpboot hil-0/itb': the memory does not answer$"
     ):
         simulated.flash("spi")
-    assert simulated.mark("spi") is None
+    assert simulated.recorded_sha256("spi") is None
 
 
 def test_unit_is_power_cycled_after_linux_wrote_the_memory(simulated: Bench) -> None:
     simulated.flash("disk")
     assert simulated.board.starts == 2
     assert simulated.board.ran == ["version", "tftpboot hil-0/kernel", "booti ram", "version", "booti disk"]
-    assert (simulated.folder / "disk").read_bytes() == CONTENT and simulated.mark("disk") == SHA256
+    assert (simulated.folder / "disk").read_bytes() == CONTENT and simulated.recorded_sha256("disk") == SHA256
     assert simulated.facts["memory"] == "disk: written, read back right"
 
 
 def test_failed_verification_in_linux_is_a_lab_error(simulated: Bench) -> None:
-    flash = simulated.up.board.flash["disk"]
+    flash = simulated.bring_up.board.flash["disk"]
     worn = flash.model_copy(update={"write": (*flash.write, f"echo >>{simulated.folder}/disk")})
-    simulated.up.board = simulated.up.board.model_copy(update={"flash": {"disk": worn}})
+    simulated.bring_up.board = simulated.bring_up.board.model_copy(update={"flash": {"disk": worn}})
     with pytest.raises(LabError, match=rf"disk was written 2 times and reads back [0-9a-f]{{64}}; expected {SHA256}"):
         simulated.flash("disk")
-    assert simulated.mark("disk") is None and simulated.board.starts == 1
+    assert simulated.recorded_sha256("disk") is None and simulated.board.starts == 1
 
 
 def test_full_disk_is_a_lab_error_before_the_file_is_copied(simulated: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,12 +256,12 @@ def test_full_disk_is_a_lab_error_before_the_file_is_copied(simulated: Bench, mo
         LabError, match=r"^flash: disk full on the board: .* bytes free, and the image's file 'itb' needs"
     ):
         simulated.flash("disk")
-    assert not (simulated.folder / "hil-itb").exists() and simulated.mark("disk") is None
+    assert not (simulated.folder / "hil-itb").exists() and simulated.recorded_sha256("disk") is None
 
 
 def test_failing_write_command_in_linux_is_a_lab_error(simulated: Bench) -> None:
-    broken = simulated.up.board.flash["disk"].model_copy(update={"write": ("echo no such memory >&2; exit 3",)})
-    simulated.up.board = simulated.up.board.model_copy(update={"flash": {"disk": broken}})
+    broken = simulated.bring_up.board.flash["disk"].model_copy(update={"write": ("echo no such memory >&2; exit 3",)})
+    simulated.bring_up.board = simulated.bring_up.board.model_copy(update={"flash": {"disk": broken}})
     with pytest.raises(LabError, match=r"^flash: exit status 3 on the board from .*: no such memory$"):
         simulated.flash("disk")
 
@@ -273,23 +278,23 @@ def test_write_that_restarts_the_board_is_verified_by_uboot(simulated: Bench) ->
     watcher.join(5)
     assert simulated.board.starts == 2
     assert simulated.board.ran[2:] == ["booti ram", f"crc32 {len(CONTENT):x}", "booti spi"]
-    assert simulated.mark("upgrade") == SHA256
+    assert simulated.recorded_sha256("upgrade") == SHA256
 
 
 def test_read_back_without_a_checksum_is_a_lab_error(simulated: Bench) -> None:
-    mute = simulated.up.board.flash["spi"].model_copy(update={"read_back": ("setenv x",)})
-    simulated.up.board = simulated.up.board.model_copy(update={"flash": {"spi": mute}})
+    mute = simulated.bring_up.board.flash["spi"].model_copy(update={"read_back": ("setenv x",)})
+    simulated.bring_up.board = simulated.bring_up.board.model_copy(update={"flash": {"spi": mute}})
     with pytest.raises(
         LabError, match=r"^flash: no checksum in the output of 'setenv x', the last line of `read_back` under"
     ):
         simulated.flash("spi")
 
 
-# Ways and marks
+# Boot methods and flash state
 
 
 def test_unknown_method_and_image_without_its_file_are_refused(simulated: Bench) -> None:
-    board: Board = simulated.up.board
+    board: Board = simulated.bring_up.board
     with pytest.raises(
         UsageError,
         match=r"^--boot sip: board virt has no such boot or flash method; there are: tftp, spi, disk, upgrade;",

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from gate_run import Gate
 from host_board import host_board
-from ports import free_udp_port
-from powered import powered
+from ports import find_free_udp_port
+from powered import is_on
 from simulated_board import SimulatedBoard
 
 BOOT = "tests/test_boot.py"
@@ -23,8 +23,8 @@ BAD_PACKET = b"\0\1hil-sim/kernel\0octet\0blksize\0x\0"
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("thread", "thread 'unlucky' of the suite ended: ValueError: nobody waits for this"),
-        ("finalizer", "exception ignored in Unlucky.__del__: ValueError: nobody waits for this"),
+        ("thread", "thread 'failing' of the suite ended: ValueError: raised outside of any test"),
+        ("finalizer", "exception ignored in FailingFinalizer.__del__: ValueError: raised outside of any test"),
     ],
 )
 def test_exception_outside_of_tests_is_a_lab_error(
@@ -59,21 +59,21 @@ def test_exception_after_the_verdict_does_not_change_the_exit_status(tmp_path: P
     with host_board(tmp_path) as host:
         run = host.run_gate("-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": kind})
     assert run.exit_status == 0 and "OUTCOME  good, exit status 0" in run.text, run.text
-    assert "offload-hil: after the verdict: " in run.text and "ValueError: nobody waits for this" in run.text
+    assert "offload-hil: after the verdict: " in run.text and "ValueError: raised outside of any test" in run.text
 
 
 @contextmanager
-def power_follows_file(board: SimulatedBoard, power: Path) -> Iterator[None]:
-    """Switch a simulated board as a file with the content "on" or "off" changes."""
+def power_from_file(board: SimulatedBoard, power: Path) -> Iterator[None]:
+    """Power a simulated board on and off as the content of a file changes between "on" and "off"."""
     end = threading.Event()
 
     def follow() -> None:
-        was_on = False
+        had_power = False
         while not end.wait(0.02):
-            is_on = powered(power)
-            if is_on != was_on:
-                board.on() if is_on else board.off()
-            was_on = is_on
+            has_power = is_on(power)
+            if has_power != had_power:
+                board.on() if has_power else board.off()
+            had_power = has_power
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()
@@ -86,13 +86,13 @@ def power_follows_file(board: SimulatedBoard, power: Path) -> Iterator[None]:
 
 def test_malformed_packet_to_the_tftp_server_changes_no_verdict(tmp_path: Path) -> None:
     """With the TFTP server that the suite runs for a lab without one: a whole boot, then the tests."""
-    port, power, temporary = free_udp_port(), tmp_path / "power", tmp_path / "tmp"
+    port, power, temporary = find_free_udp_port(), tmp_path / "power", tmp_path / "tmp"
     temporary.mkdir()
     (tmp_path / "image").mkdir()
     (tmp_path / "image/kernel").write_text("k")  # the simulated board reports that it fetched one byte
     board = {"extends": "virt", "made_by": None, "boot": {"tftp": ["tftpboot 80000000 {kernel}", "booti 80000000"]}}
     (tmp_path / "sim.yaml").write_text(json.dumps(board))
-    with SimulatedBoard() as simulated, power_follows_file(simulated, power):
+    with SimulatedBoard() as simulated, power_from_file(simulated, power):
         unit = {
             "name": "sim",
             "board": "sim",

@@ -154,7 +154,9 @@ def test_failure_without_a_failed_test_is_a_lab_error(host: HostBoard) -> None:
     """In one process; with -n, xdist reports it as an interruption."""
     run = host.run_gate("-p", "early_stop", BOOT, environment={"EARLY_STOP": "fail"})
     assert run.exit_status == 9, run.text
-    assert run.verdict["why"] == ["lab: pytest ended as after a failure (it is late), and the run record has none"]
+    assert run.verdict["why"] == [
+        "lab: pytest ended as after a failure (stopped by a plugin), and the run record has none"
+    ]
 
 
 def test_file_that_cannot_be_collected_is_a_lab_error_of_every_board(host: HostBoard, broken: Path) -> None:

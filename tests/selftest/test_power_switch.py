@@ -103,7 +103,7 @@ def is_running(pid: int) -> bool:
 
 @pytest.fixture
 def machine() -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """Start a virtual machine that is switched off; give its process and its control socket."""
+    """Start a virtual machine that is powered off; yield its process and its QMP socket."""
     if not shutil.which(QEMU):
         pytest.skip(f"{QEMU} is not installed (Debian: qemu-system-arm)")
     with tempfile.TemporaryDirectory(prefix="hil-") as folder:  # the path of pytest's folder is too long for a socket
@@ -121,7 +121,7 @@ def machine() -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
                 process.kill()
 
 
-def status(control: Path) -> object:
+def query_status(control: Path) -> object:
     """Return the status of the machine that QEMU reports."""
     answer = execute(control, ("query-status", {}))[0]
     assert isinstance(answer, dict)
@@ -132,15 +132,15 @@ def test_qemu_machine_is_switched_on_and_off(machine: tuple[subprocess.Popen[byt
     control = machine[1]
     switch = QmpPower(control)
     switch.off()
-    before = status(control)
+    before = query_status(control)
     switch.on()
-    assert status(control) == "running"
+    assert query_status(control) == "running"
     switch.on()
     switch.off()
-    assert (before, status(control)) == ("prelaunch", "prelaunch")
+    assert (before, query_status(control)) == ("prelaunch", "prelaunch")
     switch.off()
     switch.on()
-    assert status(control) == "running"
+    assert query_status(control) == "running"
 
 
 def test_qemu_machine_that_keeps_running_is_a_lab_error(machine: tuple[subprocess.Popen[bytes], Path]) -> None:
@@ -151,10 +151,10 @@ def test_qemu_machine_that_keeps_running_is_a_lab_error(machine: tuple[subproces
 
 
 class StuckOn(QmpPower):
-    """Switch whose power-off has no effect, as with welded contacts."""
+    """Power switch whose `off` leaves the machine running, as with welded contacts."""
 
     def off(self) -> None:
-        """Do nothing."""
+        """Continue the machine in place of stopping it, then verify that it is stopped."""
         self._switch("cont", running=False)
 
 
@@ -185,7 +185,7 @@ def test_stopped_qemu_times_out_and_works_again_later(
     os.kill(process.pid, signal.SIGCONT)
     monkeypatch.setattr(qmp, "TIMEOUT", 10.0)
     switch.on()
-    assert status(control) == "running"
+    assert query_status(control) == "running"
 
 
 def test_qmp_command_refused_by_qemu_is_an_error(machine: tuple[subprocess.Popen[bytes], Path]) -> None:

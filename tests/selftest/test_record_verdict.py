@@ -240,13 +240,13 @@ def test_failed_test_outweighs_an_error_of_the_suite() -> None:
     ],
 )
 def test_stopped_run_is_judged_by_what_it_found(found: list[Record], expected: tuple[str, int]) -> None:
-    verdict = decide_stopped(found, by="pytest (it is late)")
+    verdict = decide_stopped(found, by="pytest (stopped by a plugin)")
     assert (verdict.outcome, verdict.exit_status) == expected
 
 
 def test_unfinished_run_names_what_stopped_it() -> None:
-    (reason,) = decide_stopped([ran("t.py::a")], by="pytest (it is late)").why
-    assert reason == "interrupted by pytest (it is late); what it had found until then is shown"
+    (reason,) = decide_stopped([ran("t.py::a")], by="pytest (stopped by a plugin)").why
+    assert reason == "interrupted by pytest (stopped by a plugin); what it had found until then is shown"
 
 
 # The summary

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from debian_programs import unpacked
+from debian_programs import unpack_package
 from symbols_build import build, calls, defines, nodes
 
 from fixtures.architectures import Libc
@@ -295,7 +295,7 @@ def header_macros() -> Iterator[tuple[str, str]]:
     """Yield old and new name of the macros in OpenSSL 3's headers, from this host or from its Debian package."""
     folder = Path("/usr/include/openssl")
     if not (folder / "evp.h").exists():
-        folder = unpacked("libssl-dev") / "usr/include/openssl"
+        folder = unpack_package("libssl-dev") / "usr/include/openssl"
     for name in ("evp.h", "ssl.h"):
         for line in (folder / name).read_text().splitlines():
             words = line.replace("# define", "#define").split()
