@@ -76,7 +76,7 @@ def host_board(folder: Path) -> Iterator[HostBoard]:
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
     with ssh_server(folder, paramiko.ECDSAKey.generate()) as server:
-        server.guard.shell = ["env", f"PATH={programs}:{os.environ['PATH']}", "sh"]
+        server.interface.shell = ["env", f"PATH={programs}:{os.environ['PATH']}", "sh"]
         network = {
             "address": "127.0.0.1",
             "port": server.port,

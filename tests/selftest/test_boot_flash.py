@@ -58,11 +58,11 @@ class FlashBoard(SimulatedBoard):
         self._folder = folder
         self._ram = b""
 
-    def _command(self, epoch: int, line: str) -> bool:
+    def _run_commands(self, epoch: int, line: str) -> bool:
         command, _, rest = line.partition(";")
         self.ran.append(command)
         if command.split()[0] not in ("tftpboot", "sf", "crc32"):
-            return super()._command(epoch, line)
+            return super()._run_commands(epoch, line)
         output, status = self._run(*command.split())
         self._print(epoch, output + "\r\n" + rest.replace("echo", "").strip().replace("$?", str(status)) + "\r\n")
         return True
