@@ -115,7 +115,7 @@ def test_unit_can_be_created_without_a_file(home: Path) -> None:
 
 
 # Text of the first unit of GOOD, its replacement, and the expected line, path and message.
-WRONG = [
+INVALID_VALUES = [
     (
         "/dev/ttyUSB0",
         "ttyUSB0",
@@ -214,7 +214,7 @@ WRONG = [
 
 
 @pytest.mark.usefixtures("home")
-@pytest.mark.parametrize(("good", "bad", "message"), WRONG)
+@pytest.mark.parametrize(("good", "bad", "message"), INVALID_VALUES)
 def test_error_is_reported_with_its_line(good: str, bad: str, message: str) -> None:
     assert good in GOOD
     lines = errors_in(GOOD.replace(good, bad, 1))
@@ -323,7 +323,7 @@ def test_select_returns_all_units_of_a_type_or_one_unit() -> None:
 
 @pytest.mark.usefixtures("home")
 @pytest.mark.parametrize(
-    ("wanted", "message"),
+    ("selection", "message"),
     [
         ("ls1046", "there are: imx8qxp-mek, ls1046a; did you mean ls1046a?"),
         (
@@ -332,10 +332,10 @@ def test_select_returns_all_units_of_a_type_or_one_unit() -> None:
         ),
     ],
 )
-def test_select_of_an_unknown_unit_lists_the_known(wanted: str, message: str) -> None:
+def test_select_of_an_unknown_unit_lists_the_known(selection: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        select(good_lab(), wanted)
-    assert str(caught.value) == f'no unit "{wanted}" in the lab file; {message}'
+        select(good_lab(), selection)
+    assert str(caught.value) == f'no unit "{selection}" in the lab file; {message}'
 
 
 @pytest.mark.usefixtures("home")
