@@ -150,7 +150,7 @@ class Gate:
 
     def _read_more(self) -> bool:
         """Read some output, waiting for it until the deadline. Return False at the end of the output."""
-        ready, _, _ = select.select([self._pipe], [], [], self._deadline - time.monotonic())
+        ready, _, _ = select.select([self._pipe], [], [], max(self._deadline - time.monotonic(), 0))
         assert ready, f"the gate did not end within {GATE_TIMEOUT:g} s:\n{self._output.decode()}"
         chunk = os.read(self._pipe.fileno(), 65536)
         self._output += chunk
