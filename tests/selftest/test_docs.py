@@ -16,7 +16,7 @@ from fixtures.lab.labfile import load_lab
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 RECORD = Path(__file__).parent / "data/record/before-evidence"
-"""Run record of the last release."""
+"""Run record of an earlier release."""
 FENCE = re.compile(r"^```sh(?P<kind>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?P<target>[^)#:]+)(#[^)]*)?\)")
 

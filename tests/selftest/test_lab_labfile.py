@@ -305,7 +305,7 @@ def test_unit_with_some_connections_is_accepted(connections: str) -> None:
         ("power network", "found power and no console; expected a console too, to watch the boot, or neither"),
     ],
 )
-def test_unit_without_console_and_network_is_refused(connections: str, message: str) -> None:
+def test_unit_without_a_usable_combination_of_connections_is_refused(connections: str, message: str) -> None:
     text = (
         GOOD + "  - name: less\n    board: x\n" + "".join(CONNECTIONS[connection] for connection in connections.split())
     )

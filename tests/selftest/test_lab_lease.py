@@ -288,7 +288,7 @@ def _take_as_nobody(folder: Path, unit: str, connection: "Connection") -> None:
 
 
 @contextmanager
-def nobody(folder: Path, unit: str = "virt/0") -> Iterator[str]:
+def hold_as_nobody(folder: Path, unit: str = "virt/0") -> Iterator[str]:
     """Take and hold a unit in a process of the user nobody; yield `held` or the message of the error."""
     # Forked, because that user may have no access to this Python.
     pipe, child_pipe = multiprocessing.get_context("fork").Pipe()
@@ -305,19 +305,19 @@ def nobody(folder: Path, unit: str = "virt/0") -> Iterator[str]:
 def test_users_share_leases_in_any_order(open_folder: Path) -> None:
     folder = open_folder / "leases"
     open_folder.chmod(0o1777)
-    with nobody(folder) as answer:  # creates folder and file
+    with hold_as_nobody(folder) as answer:  # creates folder and file
         assert answer == "held"
         assert refusal(folder).startswith("unit virt/0 is held by nobody, process ")
     acquire("virt/0", folder).release()
-    with acquire("virt/1", folder), nobody(folder, "virt/1") as answer:
+    with acquire("virt/1", folder), hold_as_nobody(folder, "virt/1") as answer:
         assert answer.startswith(f"unit virt/1 is held by {USER}, process {os.getpid()}, since ")
-    with nobody(folder, "virt/1") as answer:
+    with hold_as_nobody(folder, "virt/1") as answer:
         assert answer == "held"
 
 
 @NEEDS_ROOT
 def test_folder_without_permission_is_refused_with_the_expected_mode(open_folder: Path) -> None:
-    with nobody(open_folder) as answer:
+    with hold_as_nobody(open_folder) as answer:
         pass
     file = open_folder / "virt%2F0.lease"
     assert answer.startswith(

@@ -1,4 +1,4 @@
-"""The wire format: any damage on the way is detected, and what is undamaged is parsed."""
+"""The wire format: damage between probe and host is detected, and undamaged output is parsed."""
 
 import random
 import zlib

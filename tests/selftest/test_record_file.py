@@ -53,7 +53,7 @@ def test_latest_always_leads_to_a_folder(tmp_path: Path) -> None:
 
     def check() -> None:
         while not stop.is_set():
-            if not (tmp_path / "latest" / "record.jsonl").parent.is_dir():
+            if not (tmp_path / "latest").is_dir():
                 missing.append("latest")
 
     checking = threading.Thread(target=check)
