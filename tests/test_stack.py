@@ -45,7 +45,7 @@ def test_promised_driver_serves_algorithm(
     algorithm = board.algorithms[promised]
     offer = engine_report.driver_info.get(promised)
     if offer is None or offer.driver != algorithm.driver:
-        found = offer.driver if offer else "nobody"
+        found = (offer and offer.driver) or "no driver"
         drivers = "\n".join(str(entry) for entry in kernel.crypto_drivers(stack) if entry.name == algorithm.kernel)
         raise ProductError(
             f"{algorithm.kernel} is served by {found}, promised is {algorithm.driver}; the kernel has:\n{drivers}"

@@ -27,15 +27,16 @@ def test_every_symbol_of_the_engine_resolves(engine_file: EngineFile, stack: She
 
 
 def test_engine_loads_with_immediate_binding(stack: Shell, board: Board) -> None:
-    _refuse_complaints(stack, board, f"LD_BIND_NOW=1 openssl engine -t {shlex.quote(board.openssl.engine)}")
+    _check_loader_messages(stack, board, f"LD_BIND_NOW=1 openssl engine -t {shlex.quote(board.openssl.engine)}")
 
 
 def test_openssl_starts_without_complaint(stack: Shell, board: Board) -> None:
     """With the board's openssl.cnf, as every application reads it."""
-    _refuse_complaints(stack, board, "openssl engine")
+    _check_loader_messages(stack, board, "openssl engine")
 
 
-def _refuse_complaints(stack: Shell, board: Board, command: str) -> None:
+def _check_loader_messages(stack: Shell, board: Board, command: str) -> None:
+    """Raise ProductError if the command fails, prints a loader message that is not harmless, or omits the engine."""
     result = stack.run(command)
     listed = f"({board.openssl.engine}) " in result.text
     findings = classify(result.text, listed=listed, openssl=stack.run("openssl version").check().text)
@@ -43,7 +44,7 @@ def _refuse_complaints(stack: Shell, board: Board, command: str) -> None:
     if bad or result.exit_status or not listed:
         lines = [f"{finding.kind}, culprit: {finding.culprit}; {finding.advice}\n{finding.text}" for finding in bad]
         first = (lines or [""])[0].partition("\n")[0]
-        evidence = [Evidence("loader message", each.culprit, origin=each.origin, detail=first) for each in bad]
+        evidence = [Evidence("loader message", finding.culprit, origin=finding.origin, detail=first) for finding in bad]
         lines.append(
             f"exit status {result.exit_status} from: {command}{'' if listed else ' (the engine is not listed)'}"
         )
@@ -51,5 +52,6 @@ def _refuse_complaints(stack: Shell, board: Board, command: str) -> None:
 
 
 def _fetch(stack: Shell, path: str) -> bytes | None:
+    """Return a file of the board, None if there is no such file."""
     exists = stack.run(f"test -f {shlex.quote(path)}").exit_status == 0
     return stack.get(path) if exists else None

@@ -36,6 +36,6 @@ def test_throughput_is_within_its_bounds(throughput: Throughput, stack: Shell, b
 
 
 def test_no_layer_is_far_slower_than_the_fastest(promised: str, operation_times: MeasureOperations) -> None:
-    """Holds without bounds: a delay in one layer shows against the others, one in the accelerator against software."""
+    """Needs no bounds: a layer is compared with the others, and the accelerator with software."""
     if complaints := operation_time.find_slow_layers(operation_times(promised)):
         raise ProductError("\n".join(complaints), evidence=[Evidence("slow layer", promised)])

@@ -24,13 +24,13 @@ from fixtures.virt.faults import Fault
 from fixtures.virt.layout import LIBRARIES
 
 KEY_FILES = ("etc/dropbear/*", "root/.ssh/*")
-"""Patterns of the files that differ between any two images."""
+"""Patterns of the files that each build of an image creates anew."""
 REPLACEABLE_FILES = (f"{LIBRARIES}/*", "etc/ssl/*", "usr/lib/modules/*/extra/cryptodev.ko")
-"""Patterns of the files that nothing has read when the board is booted. The gate itself loads cryptodev."""
+"""Patterns of the files that the boot does not read. The gate itself loads cryptodev."""
 
 
 class SharedBoard:
-    """The board, and the files of the image that it was booted with."""
+    """A booted board, and the files of the image that it was booted with."""
 
     def __init__(self, lab: OwnLab, folder: Path) -> None:
         """Boot the board."""
@@ -48,7 +48,7 @@ class SharedBoard:
         with TemporaryDirectory() as folder:
             faulty = Path(folder) / "faulty"
             _unpack(build(None, fault, print), faulty)
-            files = _differences(self._healthy, faulty)
+            files = _list_differences(self._healthy, faulty)
             if not all(_matches(name, REPLACEABLE_FILES) for name in files):
                 return None
             self._copy_files(faulty, files)
@@ -57,7 +57,7 @@ class SharedBoard:
             self._copy_files(self._healthy, files)
         except (LabError, ProductError):
             self._boot()
-        return None if run.of("recovery") else run
+        return None if run.records_of("recovery") else run
 
     def run_gate_healthy(self, *arguments: str) -> GateResult:
         """Run the gate on the board without a fault."""
@@ -66,7 +66,7 @@ class SharedBoard:
     def _boot(self) -> None:
         """Boot the board, and remove `power` from its lab file, so that no gate boots it again."""
         self._lab.restore()
-        unit = load_lab(self._lab.write()).units[0]
+        unit = load_lab(self._lab.write_lab_file()).units[0]
         assert unit.console and unit.power
         board = load_board(str(self._lab.folder / "bench.yaml"), ROOT / "boards")
         with Console(unit.console.url, unit.console.baud, self._lab.folder / "console.log") as console:
@@ -76,7 +76,7 @@ class SharedBoard:
 
     def _copy_files(self, tree: Path, files: list[str]) -> None:
         """Make these files on the board equal to those in a tree, and unload cryptodev."""
-        network = load_lab(self._lab.write()).units[0].network
+        network = load_lab(self._lab.write_lab_file()).units[0].network
         assert network
         with closing(connect_over_ssh(network)) as shell:
             for name in files:
@@ -88,27 +88,31 @@ class SharedBoard:
 
 @contextmanager
 def shared_board() -> Iterator[SharedBoard]:
-    """Yield a booted board. Its machine ends with the context."""
+    """Yield a booted board. Its virtual machine ends with the context."""
     with TemporaryDirectory() as folder, own_lab(build(None, None, print)) as lab:
         yield SharedBoard(lab, Path(folder))
 
 
 def _unpack(built: Built, into: Path) -> None:
+    """Unpack the RAM disk of an image into a new folder."""
     into.mkdir()
     with built.initrd.open("rb") as archive:
         command = ["cpio", "--extract", "--make-directories", "--no-preserve-owner", "--quiet"]
         subprocess.run(command, stdin=archive, cwd=into, check=True)
 
 
-def _differences(one: Path, other: Path) -> list[str]:
+def _list_differences(one: Path, other: Path) -> list[str]:
     """Return the files that differ between two trees, or are in one of them only, except for keys."""
     names = {str(path.relative_to(tree)) for tree in (one, other) for path in tree.rglob("*") if path.is_file()}
     return sorted(
-        name for name in names if not _matches(name, KEY_FILES) and _content(one / name) != _content(other / name)
+        name
+        for name in names
+        if not _matches(name, KEY_FILES) and _read_content(one / name) != _read_content(other / name)
     )
 
 
-def _content(path: Path) -> bytes | None:
+def _read_content(path: Path) -> bytes | None:
+    """Return the content of a file, None if there is no such file."""
     return path.read_bytes() if path.is_file() else None
 
 

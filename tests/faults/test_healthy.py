@@ -12,7 +12,7 @@ BOARDS: dict[str, tuple[str, ...]] = {
     **{f"healthy run {number} of {RUNS}": () for number in range(1, RUNS + 1)},
     **{name: ("--fault", name) for name, fault in FAULTS.items() if fault.healthy},
 }
-"""Healthy boards, and unusual ones that are healthy, too -> the options of the gate."""
+"""Name of a run -> options of the gate: the plain virtual board, then each unusual board that is healthy too."""
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -21,6 +21,6 @@ def test_healthy_board_passes(name: str) -> None:
     passed, failed = len(run.tests("passed")), run.tests("failed")
     print(f"\n{name}: {passed} passed, {len(failed)} failed", flush=True)  # noqa: T201
     assert not failed, "\n".join(f"{test}: {reason[:300]}" for test, reason in failed.items())
-    assert run.status == 0, run.text
+    assert run.exit_status == 0, run.text
     assert (run.verdict["outcome"], run.verdict["culprit"], run.verdict["because"]) == ("good", None, [])
     assert passed > 0

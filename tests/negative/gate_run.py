@@ -37,7 +37,7 @@ GATE_TIMEOUT = 300.0
 class GateResult:
     """Output and exit status of a gate that has ended."""
 
-    status: int
+    exit_status: int
     text: str
     """Standard output and standard error, in the order they were written."""
 
@@ -47,7 +47,7 @@ class GateResult:
         folder = re.search(r"^record   (\S+)$", self.text, re.MULTILINE)
         return read_record(ROOT / folder[1]) if folder else []
 
-    def of(self, kind: str) -> list[Record]:
+    def records_of(self, kind: str) -> list[Record]:
         """Return the lines of the run record of one kind."""
         return [record for record in self.records if record["kind"] == kind]
 
@@ -62,7 +62,7 @@ class GateResult:
     @property
     def verdict(self) -> Record:
         """Last `verdict` line of the run record."""
-        return self.of("verdict")[-1]
+        return self.records_of("verdict")[-1]
 
 
 class Gate:
@@ -72,20 +72,20 @@ class Gate:
         self,
         folder: Path,
         *arguments: str | Path,
-        before: Sequence[str | Path] = (),
+        prefix: Sequence[str | Path] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
         """Start `pytest` with these arguments.
 
         :param folder: for the gate's temporary files ($TMPDIR).
-        :param before: command that runs the gate's command, its last arguments (`unshare --net`).
+        :param prefix: words before the command line of pytest, such as `unshare --net`.
         :param environment: variables to add to those of this process.
         """
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "HIL_", "TOX"))
         }
         self._process = subprocess.Popen(
-            [*before, sys.executable, "-m", "pytest", *arguments],
+            [*prefix, sys.executable, "-m", "pytest", *arguments],
             cwd=ROOT,
             env={**inherited, "TMPDIR": str(folder), "HIL_RUNS": str(RUNS), **(environment or {})},
             stdin=subprocess.DEVNULL,
@@ -107,7 +107,7 @@ class Gate:
     ) -> None:
         """Kill the gate if it still runs."""
         if self._process.poll() is None:
-            self.signal(signal.SIGKILL)
+            self.send_signal(signal.SIGKILL)
             self._process.wait()
         self._pipe.close()
 
@@ -116,14 +116,14 @@ class Gate:
         """Process id of pytest."""
         return self._process.pid
 
-    def signal(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         """Send a signal to the process group, as a terminal does for Ctrl-C."""
         os.killpg(self._process.pid, number)
 
     def await_text(self, text: str) -> None:
         """Wait until the gate has printed a text."""
         while text.encode() not in self._output:
-            assert self._more(), f"the gate ended without printing {text!r}:\n{self._output.decode()}"
+            assert self._read_more(), f"the gate ended without printing {text!r}:\n{self._output.decode()}"
 
     def await_console(self, text: str) -> None:
         """Wait until the board has printed a text on its console."""
@@ -132,9 +132,9 @@ class Gate:
             assert time.monotonic() < self._deadline, f"no {text!r} on the console within {GATE_TIMEOUT:g} s"
             time.sleep(0.02)  # Python has no portable wait for a file that grows.
 
-    def end(self) -> GateResult:
-        """Wait until the gate and every process that holds its output have ended."""
-        while self._more():
+    def wait(self) -> GateResult:
+        """Wait until the gate and all holders of its output have ended. Assert that no traceback was printed."""
+        while self._read_more():
             pass
         result = GateResult(self._process.wait(), self._output.decode())
         assert "Traceback (most recent call last)" not in result.text and "INTERNALERROR" not in result.text, (
@@ -142,14 +142,15 @@ class Gate:
         )
         return result
 
-    def qemu(self) -> int:
+    def find_qemu(self) -> int:
         """Return the process id of the gate's only QEMU."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         (qemu,) = (int(child) for child in children if "qemu" in Path(f"/proc/{child}/comm").read_text())
         return qemu
 
-    def _more(self) -> bool:
-        ready, _, _ = select.select([self._pipe], [], [], self._deadline - time.monotonic())
+    def _read_more(self) -> bool:
+        """Read some output, waiting for it until the deadline. Return False at the end of the output."""
+        ready, _, _ = select.select([self._pipe], [], [], max(self._deadline - time.monotonic(), 0))
         assert ready, f"the gate did not end within {GATE_TIMEOUT:g} s:\n{self._output.decode()}"
         chunk = os.read(self._pipe.fileno(), 65536)
         self._output += chunk
@@ -158,26 +159,26 @@ class Gate:
 
 @contextmanager
 def no_leftovers(unit: str = UNIT) -> Iterator[Path]:
-    """Give a folder for temporary files; afterwards assert that no file, process or lease was left behind."""
+    """Yield a folder for temporary files; afterwards assert that no file, process or lease was left behind."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
-        leftovers = [path.name for path in Path(folder).iterdir()] + processes(folder)
+        leftovers = [path.name for path in Path(folder).iterdir()] + find_processes(folder)
         assert not leftovers, f"the gate left behind: {leftovers}"
         acquire(unit).release()
 
 
-def processes(text: str) -> list[str]:
+def find_processes(text: str) -> list[str]:
     """Return the command lines of all running processes that contain a text."""
-    return list(_running(text).values())
+    return list(_command_lines(text).values())
 
 
-def qemu_of(text: str) -> int:
+def find_qemu(text: str) -> int:
     """Return the process id of the only QEMU whose command line contains a text."""
-    (pid,) = (pid for pid, line in _running(text).items() if line.startswith("qemu"))
+    (pid,) = (pid for pid, line in _command_lines(text).items() if line.startswith("qemu"))
     return pid
 
 
-def _running(text: str) -> dict[int, str]:
+def _command_lines(text: str) -> dict[int, str]:
     """Return process id -> command line of the processes whose command line contains a text."""
     lines = {}
     for file in Path("/proc").glob("[0-9]*/cmdline"):
@@ -206,9 +207,9 @@ def await_exit(pid: int, timeout: float = 10.0) -> None:
 def run_gate(
     *arguments: str | Path,
     unit: str = UNIT,
-    before: Sequence[str | Path] = (),
+    prefix: Sequence[str | Path] = (),
     environment: Mapping[str, str] | None = None,
 ) -> GateResult:
     """Run a gate to its end and assert that it leaves nothing behind."""
-    with no_leftovers(unit) as folder, Gate(folder, *arguments, before=before, environment=environment) as gate:
-        return gate.end()
+    with no_leftovers(unit) as folder, Gate(folder, *arguments, prefix=prefix, environment=environment) as gate:
+        return gate.wait()

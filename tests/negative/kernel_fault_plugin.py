@@ -1,6 +1,7 @@
-"""A plugin, `pytest -p kernel_fault_plugin`: runs $TROUBLE_DO when a test begins whose name holds $TROUBLE_AT.
+"""A plugin, `pytest -p kernel_fault_plugin`: injects a fault into the board during a test.
 
-Only this plugin reads the variables.
+The environment variable INJECT_COMMAND holds a shell command for the board, INJECT_AT a part of the node ids of the
+tests during which it runs.
 """
 
 import os
@@ -14,6 +15,6 @@ from fixtures.gate.leased_unit import LEASED_UNIT
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> None:
     """Run the command on the board 0.3 s after a command of the test has started."""
-    if os.environ["TROUBLE_AT"] in item.nodeid:
-        do = shlex.quote(f"sleep 0.3; {os.environ['TROUBLE_DO']}")
-        item.config.stash[LEASED_UNIT].shell().run(f"sh -c {do} </dev/null >/dev/null 2>&1 & sleep 10", timeout=15)
+    if os.environ["INJECT_AT"] in item.nodeid:
+        command = shlex.quote(f"sleep 0.3; {os.environ['INJECT_COMMAND']}")
+        item.config.stash[LEASED_UNIT].shell().run(f"sh -c {command} </dev/null >/dev/null 2>&1 & sleep 10", timeout=15)

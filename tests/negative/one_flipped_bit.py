@@ -23,14 +23,14 @@ def pytest_configure() -> None:
     sources.aes = _aes
 
 
-def flipped(data: bytes) -> bytes:
+def flip_bit(data: bytes) -> bytes:
     """Return the bytes with bit BIT flipped."""
-    return bytes(byte ^ (1 << BIT % 8 if place == BIT // 8 else 0) for place, byte in enumerate(data))
+    return bytes(byte ^ (1 << BIT % 8 if index == BIT // 8 else 0) for index, byte in enumerate(data))
 
 
-def _with_flipped_bit(group: VectorGroup) -> VectorGroup:
+def _flip_bit_in_group(group: VectorGroup) -> VectorGroup:
     vectors = list(group.vectors)
-    vectors[INDEX] = replace(vectors[INDEX], output=flipped(vectors[INDEX].output))
+    vectors[INDEX] = replace(vectors[INDEX], output=flip_bit(vectors[INDEX].output))
     return replace(group, vectors=tuple(vectors))
 
 
@@ -38,5 +38,5 @@ def _with_flipped_bit(group: VectorGroup) -> VectorGroup:
 def _aes() -> Collection:
     published = _published()
     return replace(
-        published, groups=tuple(_with_flipped_bit(group) if group.id == GROUP else group for group in published.groups)
+        published, groups=tuple(_flip_bit_in_group(group) if group.id == GROUP else group for group in published.groups)
     )

@@ -16,14 +16,15 @@ from fixtures.virt.build import Built
 from fixtures.virt.qemu import SERVER, Machine, machine
 
 During = tuple[str, Callable[["OwnLab", Gate], None]]
+"""A text to wait for in the output of the gate, and the function to call then."""
 
 
 class OwnLab:
     """A lab file whose entries a test may change, and the machine that it describes."""
 
-    def __init__(self, folder: Path, built: Built, made: Machine) -> None:
+    def __init__(self, folder: Path, built: Built, addresses: Machine) -> None:
         """Write the board file and describe the machine."""
-        self.folder, self.built, self.made = folder, built, made
+        self.folder, self.built, self.machine = folder, built, addresses
         self.tftp, self.image = folder / "tftp", folder / "release"
         (folder / "bench.yaml").write_text("extends: virt\nmade_by: null\nbootloader: {timeout: 10}\n")
         self.restore()
@@ -37,39 +38,39 @@ class OwnLab:
         self.unit: dict[str, Any] = {
             "name": UNIT.rpartition("/")[2],  # the lease is taken on this name: each xdist worker has its own
             "board": "bench",
-            "console": {"url": f"socket://127.0.0.1:{self.made.console_port}"},
-            "power": {"kind": "qmp", "path": str(self.made.qmp)},
+            "console": {"url": f"socket://127.0.0.1:{self.machine.console_port}"},
+            "power": {"kind": "qmp", "path": str(self.machine.qmp)},
             "network": {
                 "address": "127.0.0.1",
-                "port": self.made.ssh_port,
+                "port": self.machine.ssh_port,
                 "key_file": str(self.built.folder / "user_key"),
                 "host_key": (self.built.folder / "host_key.pub").read_text().strip(),
             },
             "tftp": {"server": SERVER, "folder": str(self.tftp)},
         }
 
-    def write(self) -> Path:
+    def write_lab_file(self) -> Path:
         """Write the lab file and return its path."""
         path = self.folder / "lab.yaml"
         path.write_text(json.dumps({"units": [self.unit]}))  # JSON is YAML
         return path
 
     def run_gate(self, *arguments: str, during: During | None = None, **environment: str) -> GateResult:
-        """Run the gate against the unit. :param during: a text to wait for, and what to do then."""
-        options: list[str | Path] = ["--board", self.folder / "bench.yaml", "--lab", self.write()]
+        """Run the gate against the unit to its end, with these variables added to its environment."""
+        options: list[str | Path] = ["--board", self.folder / "bench.yaml", "--lab", self.write_lab_file()]
         if "power" in self.unit:
             options += ["--image", self.image]
-        place = self.folder / "place"
-        place.mkdir(exist_ok=True)
-        with Gate(place, *options, *arguments, environment=environment) as gate:
+        temporary = self.folder / "tmp"
+        temporary.mkdir(exist_ok=True)
+        with Gate(temporary, *options, *arguments, environment=environment) as gate:
             if during:
-                text, do = during
+                text, action = during
                 gate.await_text(text)
-                do(self, gate)
-            return gate.end()
+                action(self, gate)
+            return gate.wait()
 
-    def another_key(self) -> tuple[Path, str]:
-        """Return the file of a new private key, and its public key."""
+    def generate_key(self) -> tuple[Path, str]:
+        """Generate a key pair. Return the file of the private key, and the public key as OpenSSH writes it."""
         key = Ed25519PrivateKey.generate()
         path = self.folder / "another_key"
         path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
@@ -79,10 +80,10 @@ class OwnLab:
 
 @contextmanager
 def own_lab(built: Built) -> Iterator[OwnLab]:
-    """Start a machine that is powered off, and give the lab that describes it."""
+    """Start a machine that is powered off, and yield the lab that describes it."""
     with tempfile.TemporaryDirectory(prefix="hil-bench-") as name:
         folder = Path(name)
         (folder / "tftp").mkdir()
-        with machine(folder, folder / "tftp") as made:
-            yield OwnLab(folder, built, made)
-        shutil.rmtree(folder / "place", ignore_errors=True)
+        with machine(folder, folder / "tftp") as addresses:
+            yield OwnLab(folder, built, addresses)
+        shutil.rmtree(folder / "tmp", ignore_errors=True)

@@ -14,7 +14,7 @@ build: version.h
 version.h: Makefile
 \t@echo '#define OWN_VERSION "$(VERSION)"' > version.h
 """
-FEW = ("tests/test_boot.py", "tests/test_stack.py", "-k", "boot or loaded")
+FEW_TESTS = ("tests/test_boot.py", "tests/test_stack.py", "-k", "boot or loaded")
 
 
 @pytest.fixture
@@ -33,19 +33,20 @@ def sources(tmp_path: Path) -> Path:
     return folder
 
 
-def version(run: GateResult) -> str:
+def cryptodev_version(run: GateResult) -> str:
     """Return the version of cryptodev in the run record."""
-    assert run.status == 0, run.text
-    (fact,) = (record["value"] for record in run.of("fact") if record["name"] == "cryptodev version")
+    (fact,) = (record["value"] for record in run.records_of("fact") if record["name"] == "cryptodev version")
     return str(fact)
 
 
 def test_sources_are_built_for_the_image(sources: Path) -> None:
-    assert version(run_gate("--board", UNIT, "--cryptodev", sources, *FEW)) == "9.9-own"
+    run = run_gate("--board", UNIT, "--cryptodev", sources, *FEW_TESTS)
+    assert run.exit_status == 0, run.text
+    assert cryptodev_version(run) == "9.9-own"
 
 
 def test_compiler_errors_are_shown(sources: Path) -> None:
     (sources / "device.c").write_text("#error this is not finished\n")
-    run = run_gate("--board", UNIT, "--cryptodev", sources, *FEW)
-    assert run.status == 9, run.text
+    run = run_gate("--board", UNIT, "--cryptodev", sources, *FEW_TESTS)
+    assert run.exit_status == 9, run.text
     assert "#error this is not finished" in run.text, run.text

@@ -15,14 +15,14 @@ def test_second_run_reports_the_holder_of_the_unit() -> None:
     with no_leftovers() as folder, Gate(folder, "--board", UNIT) as first:
         first.await_text(BOOTING)
         with Gate(folder, "--board", UNIT, "tests/test_boot.py") as second:
-            refused = second.end()
-        first.signal(signal.SIGINT)  # the first gate still runs: a whole gate takes longer than a refusal
-        held = first.end()
-    assert refused.status == 9, refused.text
+            refused = second.wait()
+        first.send_signal(signal.SIGINT)  # the first gate still runs: a whole gate takes longer than a refusal
+        held = first.wait()
+    assert refused.exit_status == 9, refused.text
     ((_, reason),) = refused.tests("error").items()
     assert reason.startswith(f"unit {UNIT} is held by ") and f", process {first.pid}, since 20" in reason, reason
     assert not refused.tests("failed") and not refused.tests("passed")
-    assert held.status == 2 and not held.tests("failed") and not held.tests("error"), held.text
+    assert held.exit_status == 2 and not held.tests("failed") and not held.tests("error"), held.text
 
 
 @pytest.mark.parametrize("moment", ["powering on", "tftpboot ", "Linux version "])
@@ -31,26 +31,26 @@ def test_ctrl_c_during_boot_ends_the_run_in_order(moment: str) -> None:
         gate.await_text(BOOTING)
         if moment not in BOOTING:
             gate.await_console(moment)
-        gate.signal(signal.SIGINT)
-        run = gate.end()
-    assert run.status == 2, run.text
+        gate.send_signal(signal.SIGINT)
+        run = gate.wait()
+    assert run.exit_status == 2, run.text
     assert (run.verdict["outcome"], run.verdict["exit_status"]) == ("unfinished", 2)
     assert run.verdict["why"] == ["interrupted by Ctrl-C; what it had found until then is shown"]
     assert "- interrupted by Ctrl-C" in run.text and "OUTCOME  unfinished, exit status 2\n" in run.text, run.text
-    assert [line["unit"] for line in run.of("run")] == [None, UNIT]
+    assert [line["unit"] for line in run.records_of("run")] == [None, UNIT]
 
 
 def test_sigkill_during_boot_ends_qemu_and_the_next_run_cleans_up() -> None:
     with no_leftovers() as folder:
         with Gate(folder, "--board", UNIT) as gate:
             gate.await_text(BOOTING)
-            qemu = gate.qemu()
+            qemu = gate.find_qemu()
             os.kill(gate.pid, signal.SIGKILL)
-            assert gate.end().status == -signal.SIGKILL
+            assert gate.wait().exit_status == -signal.SIGKILL
         await_exit(qemu)
         assert [line["unit"] for line in read_record(RUNS / "latest") if line["kind"] == "run"] == [None, UNIT]
         with Gate(folder, "--board", UNIT, "tests/test_boot.py") as gate:
-            assert gate.end().status == 0
+            assert gate.wait().exit_status == 0
 
 
 def test_killed_qemu_is_a_lab_error_and_results_are_kept() -> None:
@@ -59,17 +59,18 @@ def test_killed_qemu_is_a_lab_error_and_results_are_kept() -> None:
         Gate(folder, "--board", UNIT, "-v", "tests/test_aes.py", "tests/test_throughput.py") as gate,
     ):
         gate.await_text("ECB-VarKey-encrypt] PASSED")
-        os.kill(gate.qemu(), signal.SIGKILL)
-        run = gate.end()
-    assert run.status == 9, run.text
-    (test, reason), (_, then) = run.tests("error").items()
+        os.kill(gate.find_qemu(), signal.SIGKILL)
+        run = gate.wait()
+    assert run.exit_status == 9, run.text
+    (test, reason), (_, next_reason) = run.tests("error").items()
     assert test.startswith("test_aes.py::test_known_answers[") and " was lost while running: " in reason, reason
-    assert f"{UNIT} is quarantined: " in then and "no other unit of its type is left" in then, then
-    ((unasked,),) = [[record["total"] for record in run.of("unasked")]]
+    assert f"{UNIT} is quarantined: " in next_reason, next_reason
+    assert "no other unit of its type is left" in next_reason, next_reason
+    (unasked,) = (record["total"] for record in run.records_of("unasked"))
     assert f"not run {unasked}, in " in run.text and unasked == 395 - len(run.tests("passed")) - 2, run.text
     passed = run.tests("passed")
     assert not run.tests("failed") and "test_aes.py::test_known_answers[openssl-AES-128-ECB-VarKey-encrypt]" in passed
-    assert {f"test_aes.py::test_known_answers[{line['layer']}-{line['group']}]" for line in run.of("vectors")} == set(
-        passed
-    )
+    assert {
+        f"test_aes.py::test_known_answers[{line['layer']}-{line['group']}]" for line in run.records_of("vectors")
+    } == set(passed)
     assert run.verdict["outcome"] == "lab" and len(run.verdict["why"]) == 2, run.verdict

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from gate_run import ROOT, UNIT, run_gate
-from one_flipped_bit import GROUP, INDEX, flipped
+from one_flipped_bit import GROUP, INDEX, flip_bit
 
 from fixtures.lab.board import load_board
 from fixtures.vectors import sources
@@ -14,7 +14,8 @@ BOARD = load_board("virt", ROOT / "boards")
 PROMISED = [name for name, algorithm in BOARD.algorithms.items() if algorithm.driver]
 
 
-def _not_proven(*layers: str) -> set[str]:
+def _offload_tests(*layers: str) -> set[str]:
+    """Return the node ids of the offload tests of all promised algorithms at these layers."""
     test = "test_offload.py::test_accelerator_did_the_work"
     return {f"{test}[{layer}-{name}]" for layer in layers for name in PROMISED}
 
@@ -22,18 +23,20 @@ def _not_proven(*layers: str) -> set[str]:
 def test_right_answers_from_software_do_not_prove_offload() -> None:
     """The whole gate runs: only the offload tests of the layer `engine` fail."""
     run = run_gate("--board", UNIT, "--fault", "engine/offers-nothing")
-    assert run.status == 1, run.text
+    assert run.exit_status == 1, run.text
     failed = run.tests("failed")
-    assert set(failed) == _not_proven("engine") and not run.tests("error") and len(run.tests("passed")) > 200, run.text
+    assert set(failed) == _offload_tests("engine") and not run.tests("error") and len(run.tests("passed")) > 200, (
+        run.text
+    )
     for name in PROMISED:
         reason = failed[f"test_offload.py::test_accelerator_did_the_work[engine-{name}]"]
         assert reason.startswith(
             f"offload of {name} at layer engine is not proven, to encrypt: virtio-crypto interrupts "
         )
-    vectors = run.of("vectors")
+    vectors = run.records_of("vectors")
     assert {line["layer"] for line in vectors} == set(BOARD.layers) and not any(line["failed"] for line in vectors)
     assert {
-        line["algorithm"]: line["proven"] for line in run.of("witness") if line["layer"] == "engine"
+        line["algorithm"]: line["proven"] for line in run.records_of("witness") if line["layer"] == "engine"
     } == dict.fromkeys(PROMISED, False)
     assert (run.verdict["outcome"], run.verdict["exit_status"]) == ("bad", 1)
 
@@ -43,7 +46,7 @@ def test_one_flipped_bit_in_an_expected_answer_is_shown_in_full() -> None:
         "--board", UNIT, "-p", "one_flipped_bit", "tests/test_aes.py", "-k", "AES-128-CBC",
         environment={"PYTHONPATH": str(Path(__file__).parent)},
     )  # fmt: skip
-    assert run.status == 1, run.text
+    assert run.exit_status == 1, run.text
     group = next(group for group in sources.aes().groups if group.id == GROUP)
     vector, source = group.vectors[INDEX], f"{group.source}:{group.vectors[INDEX].line}"
     failed = run.tests("failed")
@@ -56,17 +59,17 @@ def test_one_flipped_bit_in_an_expected_answer_is_shown_in_full() -> None:
             f"  key      {vector.key.hex()}",
             f"  iv       {vector.iv.hex()}",
             f"  input    {vector.input.hex()}",
-            f"  expected {flipped(vector.output).hex()}",
+            f"  expected {flip_bit(vector.output).hex()}",
             f"  found    {vector.output.hex()}",
         ]
-    assert [line["failed"] for line in run.of("vectors") if line["group"] == GROUP] == [1] * len(BOARD.layers)
-    assert sum(line["failed"] for line in run.of("vectors")) == len(BOARD.layers)
+    assert [line["failed"] for line in run.records_of("vectors") if line["group"] == GROUP] == [1] * len(BOARD.layers)
+    assert sum(line["failed"] for line in run.records_of("vectors")) == len(BOARD.layers)
 
 
 def test_unresolved_import_of_the_engine_is_named() -> None:
-    files = [f"tests/test_{question}.py" for question in ("stack", "symbols", "offload")]
+    files = [f"tests/test_{name}.py" for name in ("stack", "symbols", "offload")]
     run = run_gate("--board", UNIT, "--fault", "engine/import-missing", *files)
-    assert run.status == 1, run.text
+    assert run.exit_status == 1, run.text
     failed = run.tests("failed")
     symbols = ("test_every_symbol_of_the_engine_resolves", "test_engine_loads_with_immediate_binding")
     assert set(failed) == (
@@ -74,17 +77,17 @@ def test_unresolved_import_of_the_engine_is_named() -> None:
         | {"test_stack.py::test_engine_is_listed"}
         | {f"test_stack.py::test_engine_offers_algorithm[{name}]" for name in BOARD.algorithms}
         | {f"test_stack.py::test_promised_driver_serves_algorithm[{name}]" for name in PROMISED}
-        | _not_proven("engine", "engine-explicit")
+        | _offload_tests("engine", "engine-explicit")
     ), run.text
     for test in symbols:
         assert "ERR_set_debuX" in failed[f"test_symbols.py::{test}"].splitlines()[0]
-    assert "ERR_set_debuX" in run.verdict["why"][0], "the verdict begins with something else"
+    assert "ERR_set_debuX" in run.verdict["why"][0], run.verdict["why"]
 
 
 def test_missing_module_ends_the_run() -> None:
     """The whole gate is started, and ends with the first test that needs the module."""
     run = run_gate("--board", UNIT, "--fault", "cryptodev/absent")
-    assert run.status == 1, run.text
+    assert run.exit_status == 1, run.text
     ((test, reason),) = run.tests("failed").items()
     assert test == "test_stack.py::test_cryptodev_is_loaded"
     assert (
@@ -97,13 +100,13 @@ def test_missing_module_ends_the_run() -> None:
 @pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.healthy])
 def test_unusual_healthy_board_is_good(name: str) -> None:
     """The promised driver is named at the kernel layers, whatever other algorithms that driver allocates."""
-    files = [f"tests/test_{question}.py" for question in ("stack", "aes", "offload")]
+    files = [f"tests/test_{stem}.py" for stem in ("stack", "aes", "offload")]
     run = run_gate("--board", UNIT, "--fault", name, *files, "-k", "not (VarKey or VarTxt)")
-    assert run.status == 0, run.text
+    assert run.exit_status == 0, run.text
     served = {
         (line["layer"], line["algorithm"]): line["driver"]
         for kind in ("vectors", "witness")
-        for line in run.of(kind)
+        for line in run.records_of(kind)
         if line["layer"] in ("cryptodev", "afalg") and line["algorithm"] in PROMISED
     }
     assert served == {
@@ -123,8 +126,8 @@ def test_promised_driver_is_named_when_several_are_in_use(tmp_path: Path) -> Non
     )
     files = ("tests/test_aes.py", "-k", "afalg and (128-CBC or 192-CBC) and MMT")
     run = run_gate("--board", board, "--fault", "driver/software-fallback", *files, unit="fallback/0")
-    assert run.status == 0, run.text
-    assert {line["algorithm"]: line["driver"] for line in run.of("vectors")} == {
+    assert run.exit_status == 0, run.text
+    assert {line["algorithm"]: line["driver"] for line in run.records_of("vectors")} == {
         "AES-128-CBC": "cbc(aes-generic)",
         "AES-192-CBC": "virtio_crypto_aes_cbc",
     }
@@ -146,7 +149,7 @@ def test_throughput_out_of_bounds_fails(tmp_path: Path) -> None:
         )
     )
     run = run_gate("--board", board, "tests/test_throughput.py", unit="bounded/0")
-    assert run.status == 1, run.text
+    assert run.exit_status == 1, run.text
     test = "test_throughput.py::test_throughput_is_within_its_bounds"
     failed = run.tests("failed")
     assert set(failed) == {f"{test}[aes-128-cbc-1]", f"{test}[aes-192-cbc-1]"}, run.text

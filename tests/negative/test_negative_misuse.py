@@ -14,10 +14,10 @@ from gate_run import ROOT, RUNS, UNIT, GateResult, run_gate
 from fixtures.virt import host
 from fixtures.virt.build import build
 
-USER = ("unshare", "--user")
-"""Run as a user without root rights or sudo, with access to the same files."""
-NETWORK = ("unshare", "--user", "--map-root-user", "--net")
-"""Run in a network namespace of its own."""
+UNPRIVILEGED = ("unshare", "--user")
+"""Command prefix: run as a user without root rights or sudo, with access to the same files."""
+OWN_NETWORK = ("unshare", "--user", "--map-root-user", "--net")
+"""Command prefix: run in a network namespace of its own."""
 
 FILES = {
     "typo.yaml": "extends: virt\nopenssl:\n  enginee: devcrypto\n",
@@ -105,7 +105,7 @@ def files(tmp_path: Path) -> Path:
 def test_mistake_is_refused_before_power_on(arguments: str, message: str, files: Path) -> None:
     runs = sorted(RUNS.glob("*"))
     run = run_gate(*(word.format(files) for word in arguments.split()))
-    assert run.status == 4, run.text
+    assert run.exit_status == 4, run.text
     errors = [line for line in run.text.splitlines() if line.startswith("ERROR: ")]
     assert len(errors) == 1 and re.fullmatch(f"ERROR: {message}", errors[0]), run.text
     assert "powering on" not in run.text and sorted(RUNS.glob("*")) == runs
@@ -113,7 +113,7 @@ def test_mistake_is_refused_before_power_on(arguments: str, message: str, files:
 
 def assert_lab_error(run: GateResult, message: str) -> None:
     """Assert exit status 9 and one error at the first test, with no test failed or passed."""
-    assert run.status == 9, run.text
+    assert run.exit_status == 9, run.text
     ((test, reason),) = run.tests("error").items()
     assert test.startswith("test_boot.py::") and re.match(message, reason, re.DOTALL), run.text
     assert not run.tests("failed") and not run.tests("passed")
@@ -121,17 +121,17 @@ def assert_lab_error(run: GateResult, message: str) -> None:
     assert run.text.count("ERROR at setup") == 1
 
 
-def needs(*command: str) -> None:
-    """Skip the test if this host does not permit a command."""
-    tried = subprocess.run([*command, "true"], capture_output=True, text=True, check=False)
+def skip_unless_permitted(*prefix: str) -> None:
+    """Skip the test if this host does not permit a command prefix."""
+    tried = subprocess.run([*prefix, "true"], capture_output=True, text=True, check=False)
     if tried.returncode:
-        pytest.skip(f"this host does not permit: {' '.join(command)}: {tried.stderr.strip()}")
+        pytest.skip(f"this host does not permit: {' '.join(prefix)}: {tried.stderr.strip()}")
 
 
-def programs_without(name: str, folder: Path) -> str:
-    """Return a PATH with every program but one."""
-    for place in reversed(os.environ["PATH"].split(":")):
-        for program in Path(place).glob("*"):
+def link_all_programs_but(name: str, folder: Path) -> str:
+    """Link every program of PATH but one into a folder. Return the folder, as a value for PATH."""
+    for directory in reversed(os.environ["PATH"].split(":")):
+        for program in Path(directory).glob("*"):
             link = folder / program.name
             if program.name != name:
                 link.unlink(missing_ok=True)
@@ -141,8 +141,8 @@ def programs_without(name: str, folder: Path) -> str:
 
 @pytest.mark.parametrize("lacking", ["qemu-system-aarch64", "cpio"])
 def test_missing_program_is_reported_with_the_install_command(lacking: str, tmp_path: Path) -> None:
-    needs(*USER)
-    run = run_gate("--board", UNIT, before=USER, environment={"PATH": programs_without(lacking, tmp_path)})
+    skip_unless_permitted(*UNPRIVILEGED)
+    run = run_gate("--board", UNIT, prefix=UNPRIVILEGED, environment={"PATH": link_all_programs_but(lacking, tmp_path)})
     package = {"qemu-system-aarch64": "qemu-system-arm"}.get(lacking, lacking)
     command = f"sudo apt-get install --yes --no-install-recommends {package}"
     assert_lab_error(run, f"the virtual board needs packages that this host lacks; run: {re.escape(command)}$")
@@ -159,8 +159,8 @@ def test_host_without_apt_gets_the_list_of_missing_packages(tmp_path: Path) -> N
     ids=["none for the console", "none for SSH"],
 )
 def test_missing_port_is_reported_with_the_output_of_qemu(free: int, message: str) -> None:
-    needs(*NETWORK)
+    skip_unless_permitted(*OWN_NETWORK)
     host.prepare(lambda _: None)
     build(None, None, lambda _: None)  # nothing can be downloaded from that network namespace
-    few_ports = (*NETWORK, sys.executable, ROOT / "tests/negative/few_ports.py", str(free))
-    assert_lab_error(run_gate("--board", UNIT, before=few_ports), f"QEMU does not start: .*; its output: .*{message}")
+    few_ports = (*OWN_NETWORK, sys.executable, ROOT / "tests/negative/few_ports.py", str(free))
+    assert_lab_error(run_gate("--board", UNIT, prefix=few_ports), f"QEMU does not start: .*; its output: .*{message}")

@@ -1,7 +1,6 @@
-"""U-Boot fetches an image from the TFTP server that the suite runs; and from one that ends in the middle of a file.
+"""U-Boot fetches an image from the TFTP server of the suite, and from a server that stalls in the middle of a file.
 
-The virtual machine's own network takes what goes to port 69 of 10.0.2.2 for itself, so the server is at another address
-of this host.
+QEMU's user network answers port 69 of 10.0.2.2 itself, so the server listens at another address of this host.
 """
 
 import json
@@ -23,7 +22,7 @@ BOOT = "tests/test_boot.py"
 pytestmark = pytest.mark.xdist_group("port 69")
 
 
-def address() -> str:
+def find_tftp_address() -> str:
     """Return a non-loopback address of this host; skip the test without one, or without the right to port 69."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
         try:
@@ -37,10 +36,10 @@ def address() -> str:
 
 def test_u_boot_fetches_from_the_built_in_tftp_server() -> None:
     with own_lab(build(None, None, print)) as lab:
-        lab.unit["tftp"] = {"server": address()}
+        lab.unit["tftp"] = {"server": find_tftp_address()}
         run = lab.run_gate(BOOT)
-        assert run.status == 0, run.text
-        assert not list((lab.folder / "place").glob("hil-tftp-*"))
+        assert run.exit_status == 0, run.text
+        assert not list((lab.folder / "tmp").glob("hil-tftp-*"))
 
 
 class StalledFile(BufferedReader):
@@ -58,17 +57,17 @@ class StalledFile(BufferedReader):
         return super().read(size)
 
 
-def test_tftp_server_that_stops_in_a_file_is_a_lab_error() -> None:
-    at = address()
+def test_tftp_server_that_stalls_in_a_file_is_a_lab_error() -> None:
+    address = find_tftp_address()
     with own_lab(build(None, None, print)) as lab:
-        lab.unit["tftp"]["server"] = at
+        lab.unit["tftp"]["server"] = address
         lines = load_board("virt", ROOT / "boards").boot["tftp"]
-        impatient = ["setenv tftptimeout 1000; setenv tftptimeoutcountmax 1", *lines]
-        board = {"extends": "virt", "made_by": None, "boot": {"tftp": impatient}}
+        short_timeouts = ["setenv tftptimeout 1000; setenv tftptimeoutcountmax 1", *lines]
+        board = {"extends": "virt", "made_by": None, "boot": {"tftp": short_timeouts}}
         (lab.folder / "bench.yaml").write_text(json.dumps(board))
         half = StalledFile(lab.built.kernel)
         server = TftpServer(str(lab.image), lambda _name, **_who: half)  # serves the stalled file under any name
-        thread = threading.Thread(target=server.listen, args=(at, 69, 1), daemon=True)
+        thread = threading.Thread(target=server.listen, args=(address, 69, 1), daemon=True)
         thread.start()
         assert server.is_running.wait(10)
         run = lab.run_gate(BOOT)
@@ -76,5 +75,5 @@ def test_tftp_server_that_stops_in_a_file_is_a_lab_error() -> None:
         server.stop(now=True)
         half.rest.set()
         thread.join(10)
-    assert run.status == 9, run.text
+    assert run.exit_status == 9, run.text
     assert "U-Boot: exit status 1 from 'tftpboot " in run.text and "Retry count exceeded" in run.text, run.text

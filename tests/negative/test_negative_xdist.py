@@ -8,18 +8,18 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from gate_run import Gate, GateResult, processes, qemu_of
+from gate_run import Gate, GateResult, find_processes, find_qemu
 
 from fixtures.lab.lease import acquire
 from fixtures.virt import UNITS
 
 pytestmark = pytest.mark.xdist_group("units of the board file `shared`")
 
-FEW = ("tests/test_boot.py", "tests/test_aes.py", "-k", "boot or CTR")
-MORE = ("tests/test_boot.py", "tests/test_aes.py", "-k", "boot or CBC")
+CTR_TESTS = ("tests/test_boot.py", "tests/test_aes.py", "-k", "boot or CTR")
+CBC_TESTS = ("tests/test_boot.py", "tests/test_aes.py", "-k", "boot or CBC")
 
 
-def own_board(folder: Path, name: str) -> Path:
+def write_board(folder: Path, name: str) -> Path:
     """Write a board file that makes virtual units of its own, which no other test leases."""
     path = folder / f"{name}.yaml"
     path.write_text("extends: virt\n")
@@ -28,7 +28,7 @@ def own_board(folder: Path, name: str) -> Path:
 
 @contextmanager
 def free_units(board: Path, count: int) -> Iterator[list[str]]:
-    """Lease all units of a board but `count`; give the ids of the free ones."""
+    """Lease all units of a board but `count`; yield the ids of the free ones."""
     ids = [f"{board.stem}/{name}" for name in UNITS]
     with ExitStack() as leases:
         for unit_id in ids[count:]:
@@ -37,58 +37,60 @@ def free_units(board: Path, count: int) -> Iterator[list[str]]:
 
 
 def count_by_unit(run: GateResult) -> Counter[str]:
-    """Return how many tests each unit ran, when no test ran twice."""
-    tests = [(record["nodeid"], record["unit"]) for record in run.of("test") if record["outcome"] != "error"]
+    """Return how many tests each unit ran. Assert that no test ran twice."""
+    tests = [(record["nodeid"], record["unit"]) for record in run.records_of("test") if record["outcome"] != "error"]
     assert len(dict(tests)) == len(tests), Counter(nodeid for nodeid, _ in tests).most_common(3)
     return Counter(unit for _, unit in tests)
 
 
 def test_two_units_share_a_gate(tmp_path: Path) -> None:
-    board = own_board(tmp_path, "shared")
-    with free_units(board, 2) as units, Gate(tmp_path, "--board", board, "-n", "2", *FEW) as gate:
-        run = gate.end()
-    assert run.status == 0, run.text
+    board = write_board(tmp_path, "shared")
+    with free_units(board, 2) as units, Gate(tmp_path, "--board", board, "-n", "2", *CTR_TESTS) as gate:
+        run = gate.wait()
+    assert run.exit_status == 0, run.text
     shares = count_by_unit(run)
     assert sorted(shares) == sorted(units), shares
-    layers = {record["nodeid"].partition("[")[2].partition("-AES")[0]: record["unit"] for record in run.of("test")}
-    for record in run.of("test"):  # all tests of a layer run on one unit
+    layers = {
+        record["nodeid"].partition("[")[2].partition("-AES")[0]: record["unit"] for record in run.records_of("test")
+    }
+    for record in run.records_of("test"):  # all tests of a layer run on one unit
         assert layers[record["nodeid"].partition("[")[2].partition("-AES")[0]] == record["unit"]
 
 
 def test_worker_without_a_unit_leaves_all_tests_to_the_other(tmp_path: Path) -> None:
-    board = own_board(tmp_path, "shared")
-    with free_units(board, 1) as units, Gate(tmp_path, "--board", board, "-n", "2", *FEW) as gate:
-        run = gate.end()
-    assert run.status == 0, run.text
+    board = write_board(tmp_path, "shared")
+    with free_units(board, 1) as units, Gate(tmp_path, "--board", board, "-n", "2", *CTR_TESTS) as gate:
+        run = gate.wait()
+    assert run.exit_status == 0, run.text
     assert list(count_by_unit(run)) == units
 
 
 def test_two_boards_have_a_gate_each(tmp_path: Path) -> None:
-    one, other = own_board(tmp_path, "one"), own_board(tmp_path, "other")
-    with Gate(tmp_path, "--board", one, "--board", other, "-n", "2", *FEW) as gate:
-        run = gate.end()
-    assert run.status == 0, run.text
+    one, other = write_board(tmp_path, "one"), write_board(tmp_path, "other")
+    with Gate(tmp_path, "--board", one, "--board", other, "-n", "2", *CTR_TESTS) as gate:
+        run = gate.wait()
+    assert run.exit_status == 0, run.text
     assert run.text.count("OUTCOME  good") == 2 and "one/0" in run.text and "other/0" in run.text
     assert len(count_by_unit(run)) == 1, "each board has a record of its own"
     assert len(run.tests("passed")) == 92, run.text
 
 
 def test_dead_unit_leaves_its_tests_to_the_other(tmp_path: Path) -> None:
-    board = own_board(tmp_path, "shared")
-    with free_units(board, 2) as units, Gate(tmp_path, "--board", board, "-n", "2", "-v", *MORE) as gate:
+    board = write_board(tmp_path, "shared")
+    with free_units(board, 2) as units, Gate(tmp_path, "--board", board, "-n", "2", "-v", *CBC_TESTS) as gate:
         for worker in ("[gw0]", "[gw1]"):
             gate.await_text(worker)
-        os.kill(qemu_of(f"{tmp_path}/hil-{units[0].replace('/', '@')}@"), signal.SIGKILL)
-        run = gate.end()
-    assert run.status == 9, run.text
+        os.kill(find_qemu(f"{tmp_path}/hil-{units[0].replace('/', '@')}@"), signal.SIGKILL)
+        run = gate.wait()
+    assert run.exit_status == 9, run.text
     ((_, reason),) = run.tests("error").items()
     assert "lost" in reason, reason
     assert count_by_unit(run)[units[1]] > count_by_unit(run)[units[0]]
-    assert [record["by"] for record in run.of("recovery")][-1] == "quarantine"
+    assert [record["by"] for record in run.records_of("recovery")][-1] == "quarantine"
     assert len(run.tests("passed")) == 151, run.text
 
 
 @pytest.fixture(autouse=True)
 def _nothing_left_behind(tmp_path: Path) -> Iterator[None]:
     yield
-    assert not list(tmp_path.glob("hil-*")) and not processes(str(tmp_path))
+    assert not list(tmp_path.glob("hil-*")) and not find_processes(str(tmp_path))

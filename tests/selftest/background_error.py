@@ -15,24 +15,24 @@ KIND = os.environ.get("BACKGROUND_ERROR", "")
 KEPT: list[object] = []
 
 
-class Unlucky:
+class FailingFinalizer:
     """An object whose finalizer fails."""
 
     def __del__(self) -> None:
         """Raise an exception."""
-        raise ValueError("nobody waits for this")
+        raise ValueError("raised outside of any test")
 
 
 def fail() -> None:
     """Raise an exception, or end the thread by SystemExit."""
     if KIND == "exit":
         raise SystemExit
-    raise ValueError("nobody waits\nfor this")
+    raise ValueError("raised outside\nof any test")
 
 
 def fail_in_thread() -> None:
     """Raise in a thread, and wait for its end."""
-    thread = threading.Thread(target=fail, name="unlucky")
+    thread = threading.Thread(target=fail, name="failing")
     thread.start()
     thread.join()
 
@@ -43,13 +43,13 @@ def pytest_runtest_call() -> None:
     if KIND in ("thread", "exit"):
         fail_in_thread()
     elif KIND == "finalizer":
-        Unlucky()
+        FailingFinalizer()
     elif KIND == "leak":
         socket.socket()
     elif KIND == "late finalizer":
-        KEPT.append(Unlucky())
+        KEPT.append(FailingFinalizer())
     elif KIND == "cycle":
-        cycle: list[object] = [Unlucky()]
+        cycle: list[object] = [FailingFinalizer()]
         cycle.append(cycle)
 
 

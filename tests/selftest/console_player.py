@@ -17,13 +17,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 LINUX = (Path(__file__).parent / "data/boot/virt-linux.txt").read_text().replace("\n", "\r\n")
-"""From "Starting kernel" to "virt login: "."""
+"""Output of the virtual board from "Starting kernel" to "virt login: "."""
 BANNER = "\r\n\r\nU-Boot 2023.01+dfsg-2+deb12u3 (Jun 22 2026 - 08:38:07 +0000)\r\n\r\nDRAM:  512 MiB\r\n"
-PATIENCE = 10.0
+RECEIVE_TIMEOUT = 10.0
+"""Maximum time to wait for a key or a client, in seconds."""
 
 
-class HungUpError(Exception):
-    """The line was hung up. Every dialogue of a player ends with it."""
+class LineHungUp(Exception):
+    """The line was hung up. It ends every dialogue of a player."""
 
 
 class Player:
@@ -43,22 +44,22 @@ class Player:
             self._close()
 
     def send_text(self, text: str | bytes, pause: float = 0.0) -> None:
-        """Say one byte at a time. :param pause: seconds between bytes."""
+        """Send one byte at a time. :param pause: seconds between bytes."""
         data = text.encode() if isinstance(text, str) else text
-        for place in range(len(data)):
-            self.send_bytes(data[place : place + 1])
+        for position in range(len(data)):
+            self.send_bytes(data[position : position + 1])
             if pause:
                 time.sleep(pause)
 
     def send_bytes(self, data: bytes) -> None:
-        """Say all at once, as fast as it is taken."""
+        """Send all bytes, as fast as the host reads them."""
         while data:
             self._check_line()
             data = data[os.write(self._descriptor, data) :]
 
-    def receive_key(self, seconds: float = PATIENCE) -> str | None:
-        """The next byte that was typed, as a character; None if there is none in time."""
-        deadline = time.monotonic() + seconds
+    def receive_key(self, timeout: float = RECEIVE_TIMEOUT) -> str | None:
+        """Return the next byte as a character, None if no byte arrives in time. :param timeout: seconds."""
+        deadline = time.monotonic() + timeout
         while True:
             self._check_line()
             left = deadline - time.monotonic()
@@ -70,7 +71,7 @@ class Player:
 
     def _check_line(self) -> None:
         if self._hung_up.is_set():
-            raise HungUpError
+            raise LineHungUp
 
     def receive_line(self, until: str, echo: bool = True) -> str:
         """Receive up to and including a character, and echo it as a terminal does, with a newline for a return."""
@@ -78,7 +79,7 @@ class Player:
         while not text.endswith(until):
             character = self.receive_key()
             if character is None:
-                raise AssertionError(f"no key within {PATIENCE:g} s; expected {until!r} after {text!r}")
+                raise AssertionError(f"no key within {RECEIVE_TIMEOUT:g} s; expected {until!r} after {text!r}")
             text += character
             if echo:
                 self.send_text("\r\n" if character == "\r" else character)
@@ -115,13 +116,13 @@ class ConsoleServer:
         self.players: list[Player] = []
         self._server = server
 
-    def answer(self) -> Player:
+    def accept(self) -> Player:
         """Wait for a client; return the board end of its connection."""
-        end, _ = self._server.accept()
-        self.players.append(Player(end.fileno(), self.url, end.close))
+        connection, _ = self._server.accept()
+        self.players.append(Player(connection.fileno(), self.url, connection.close))
         return self.players[-1]
 
-    def shut(self) -> None:
+    def close(self) -> None:
         """Stop accepting clients."""
         self._server.close()
 
@@ -130,7 +131,7 @@ class ConsoleServer:
 def on_tcp() -> Iterator[ConsoleServer]:
     """Run a console server within the block."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(PATIENCE)
+        server.settimeout(RECEIVE_TIMEOUT)
         console_server = ConsoleServer(server)
         try:
             yield console_server
@@ -178,26 +179,26 @@ class UBootPlayer(threading.Thread):
         """Play until the line is hung up."""
         try:
             self._line.send_text(BANNER)
-            if self._is_interrupted():
+            if self._count_down():
                 self._line.send_text(self.PROMPT)
-                while self._next_line():
+                while self._run_line():
                     self._line.send_text(self.PROMPT)
             else:
                 self._line.send_text(self._autoboot)
-        except (HungUpError, OSError):
+        except (LineHungUp, OSError):
             return
-        except Exception as error:  # noqa: BLE001 - re-raised when the player ends
+        except Exception as error:  # noqa: BLE001 - tests assert that there is none
             self.failure = error
 
-    def _is_interrupted(self) -> bool:
-        """Count down; a key that is typed meanwhile stops it."""
+    def _count_down(self) -> bool:
+        """Run the autoboot countdown. Return whether a key interrupted it."""
         self._line.send_text("Hit any key to stop autoboot:  2 ")
         key = self._line.receive_key(self._countdown) if self._countdown else None
         self._line.send_text("\b\b\b 0 \r\n")
         return key is not None
 
-    def _next_line(self) -> bool:
-        """Read a line and run it; False once the kernel has the line."""
+    def _run_line(self) -> bool:
+        """Read a line and run its commands. Return False if one of them started the kernel."""
         line = self._line.receive_line("\r")[:-1]
         for command in (part.strip() for part in line.split(";")):
             if command == "echo status=$?":
@@ -208,18 +209,18 @@ class UBootPlayer(threading.Thread):
                 return False
             else:
                 self.ran.append(command)
-                printed, self._status = self._answer(command)
-                self._line.send_text(printed)
+                output, self._status = self._run_command(command)
+                self._line.send_text(output)
         return True
 
-    def _answer(self, command: str) -> tuple[str, int]:
-        for beginning, answer in self._commands.items():
+    def _run_command(self, command: str) -> tuple[str, int]:
+        for beginning, result in self._commands.items():
             if command.startswith(beginning):
-                return answer
+                return result
         return "", 0
 
 
-def linux(line: Player) -> None:
+def play_linux(line: Player) -> None:
     """Print the log of the virtual board up to the login; then play a shell that only echoes."""
     line.send_bytes(LINUX.encode())
     line.receive_line("\r")

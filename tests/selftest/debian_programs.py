@@ -25,20 +25,20 @@ def find_program(name: str, package: str) -> str:
     """
     if own := shutil.which(name, path=SEARCH_PATH):
         return own
-    root = unpacked(package)
+    root = unpack_package(package)
     found = next((root / folder / name for folder in FOLDERS if (root / folder / name).is_file()), None)
     assert found, f"Debian's {package} has no program {name}"
-    return str(_with_its_libraries(found, root))
+    return str(_wrap_with_libraries(found, root))
 
 
-def _with_its_libraries(found: Path, root: Path) -> Path:
-    """Return a program that runs another with its unpacked libraries; the program itself if there are none."""
+def _wrap_with_libraries(found: Path, root: Path) -> Path:
+    """Write a script that runs a program with its unpacked libraries. Return the program itself if there are none."""
     libraries = ":".join(sorted({str(path.parent) for path in root.rglob("*.so*")}))
     if not libraries:
         return found
     wrapper = root / "run" / found.name
     wrapper.parent.mkdir(exist_ok=True)
-    # gensio, the library of ser2net, searches its plugins in a path of its own.
+    # gensio, the library of ser2net, searches GENSIO_LIBRARY_PATH for its plugins.
     paths = [f"{name}={libraries}" for name in ("LD_LIBRARY_PATH", "GENSIO_LIBRARY_PATH")]
     command = shlex.join(["env", *paths, str(found)])
     wrapper.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
@@ -47,7 +47,7 @@ def _with_its_libraries(found: Path, root: Path) -> Path:
 
 
 @functools.cache
-def unpacked(package: str) -> Path:
+def unpack_package(package: str) -> Path:
     """Return the folder of an unpacked package and its missing dependencies. Skip the test if apt lacks the package."""
     if not shutil.which("apt-get"):
         pytest.skip(f"this host has no apt-get to fetch Debian's package {package} with")

@@ -14,10 +14,10 @@ KIND = os.environ.get("EARLY_STOP")
 def pytest_runtest_makereport(item: pytest.Item) -> None:
     """Let pytest end the run as after a failure."""
     if KIND == "fail":
-        item.session.shouldfail = "it is late"
+        item.session.shouldfail = "stopped by a plugin"
 
 
 def pytest_runtest_logfinish(nodeid: str) -> None:  # noqa: ARG001
     """Stop the run."""
     if KIND != "fail":
-        pytest.exit("it is late", returncode=9 if KIND == "status" else None)
+        pytest.exit("stopped by a plugin", returncode=9 if KIND == "status" else None)

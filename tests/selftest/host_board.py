@@ -60,11 +60,11 @@ class HostBoard:
             file.write_text(json.dumps(self.board))  # JSON is YAML
             options += ["--board", file]
         (self.folder / "lab.yaml").write_text(json.dumps({"units": self.units}))
-        place = self.folder / "place"
-        place.mkdir(exist_ok=True)
+        temporary = self.folder / "tmp"
+        temporary.mkdir(exist_ok=True)
         path = {"PYTHONPATH": str(Path(__file__).parent)}
-        with Gate(place, *options, *arguments, environment={**path, **(environment or {})}) as gate:
-            return gate.end()
+        with Gate(temporary, *options, *arguments, environment={**path, **(environment or {})}) as gate:
+            return gate.wait()
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def host_board(folder: Path) -> Iterator[HostBoard]:
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
     with ssh_server(folder, paramiko.ECDSAKey.generate()) as server:
-        server.guard.shell = ["env", f"PATH={programs}:{os.environ['PATH']}", "sh"]
+        server.interface.shell = ["env", f"PATH={programs}:{os.environ['PATH']}", "sh"]
         network = {
             "address": "127.0.0.1",
             "port": server.port,

@@ -32,7 +32,7 @@ class LocalShell:
         self._environment = {**os.environ, **(environment or {})}
         self._shell = tuple(shell)
         self.commands: list[str] = []
-        """What was run, in order: a test of how many trips something takes counts these."""
+        """Commands that were run, in order. Over SSH or a console, each would take one round trip."""
 
     def run(self, command: str, *, stdin: bytes = b"", timeout: float = 30.0) -> CommandResult:
         """Run a command as `Shell.run` does. A command that times out is killed with its process group."""

@@ -3,7 +3,7 @@
 import socket
 
 
-def free_udp_port() -> int:
+def find_free_udp_port() -> int:
     """Return a UDP port of the loopback interface that is free now."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
         found.bind(("127.0.0.1", 0))

@@ -1,7 +1,7 @@
 """A simulated unit for tests of power: a console as a TCP server, and a file that holds "on" while it has power.
 
-As a program: `powered.py FILE [SILENT]` prints its port, and plays a board as long as FILE holds "on": a boot on
-power-on, an answer to any key afterwards. SILENT: it prints nothing, like a board that hangs.
+The program `powered.py FILE [SILENT]` prints its port, then simulates a board with power while FILE holds "on": it
+prints the start of a boot at power-on, then answers each key. With SILENT it prints nothing, like a hung board.
 """
 
 import contextlib
@@ -16,17 +16,17 @@ from pathlib import Path
 
 BOOT = b"\r\nU-Boot 2023.04\r\nHit any key to stop autoboot:  3 "
 NOISE = b"\x00\xff\x00\r\n"
-"""What the line of a board delivers as its supply voltage falls."""
+"""Bytes on the serial line while the supply voltage of a board falls."""
 
 
-def play(power_file: Path, silent: bool) -> None:
+def serve_console(power_file: Path, silent: bool) -> None:
     """Serve the console until standard input ends."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         print(server.getsockname()[1], flush=True)  # noqa: T201
         console, _ = server.accept()
-        had_power = powered(power_file)
+        had_power = is_on(power_file)
         while not select.select([sys.stdin], [], [], 0)[0]:
-            has_power = powered(power_file)
+            has_power = is_on(power_file)
             if has_power != had_power and not silent:
                 console.sendall(BOOT if has_power else NOISE)
             had_power = has_power
@@ -38,7 +38,7 @@ def play(power_file: Path, silent: bool) -> None:
                     console.sendall(b"<INTERRUPT>\r\n=> ")
 
 
-def powered(power_file: Path) -> bool:
+def is_on(power_file: Path) -> bool:
     """Return whether the file holds "on"."""
     with contextlib.suppress(FileNotFoundError):
         return power_file.read_text().strip() == "on"
@@ -47,7 +47,7 @@ def powered(power_file: Path) -> bool:
 
 @contextmanager
 def unit(power_file: Path, *, silent: bool = False) -> Iterator[str]:
-    """Run a unit in a process of its own; give the URL of its console."""
+    """Run a unit in a process of its own; yield the URL of its console."""
     command = [sys.executable, __file__, str(power_file), *(["silent"] if silent else [])]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -57,7 +57,7 @@ def unit(power_file: Path, *, silent: bool = False) -> Iterator[str]:
             process.kill()
 
 
-def wait_for(power_file: Path, content: str, timeout: float = 5.0) -> None:
+def wait_for_content(power_file: Path, content: str, timeout: float = 5.0) -> None:
     """Wait until the file holds a text. :param timeout: seconds."""
     deadline = time.monotonic() + timeout
     while power_file.read_text().strip() != content:
@@ -66,4 +66,4 @@ def wait_for(power_file: Path, content: str, timeout: float = 5.0) -> None:
 
 
 if __name__ == "__main__":
-    play(Path(sys.argv[1]), len(sys.argv) > 2)
+    serve_console(Path(sys.argv[1]), len(sys.argv) > 2)

@@ -76,12 +76,16 @@ class Line:
     """Whether kernel messages start with a timestamp."""
 
 
+class PowerLost(Exception):
+    """The board was reset or powered off; raised in the thread that boots it."""
+
+
 class SimulatedBoard:
-    """Simulated board that exists within a `with` block. `url` is its console. It is off at first.
+    """Simulated board that exists within a `with` block. `url` is its console. It is powered off at first.
 
     :param shell: the command line of the shell behind the login, with a prompt that ends in "# ".
-    :param echo: whether its terminal echoes.
-    :param controlling: whether it has a controlling terminal, which Ctrl-C needs.
+    :param echo: whether the terminal of the shell echoes.
+    :param controlling: whether the shell has a controlling terminal, which Ctrl-C needs.
     """
 
     def __init__(
@@ -94,23 +98,23 @@ class SimulatedBoard:
     ) -> None:
         """Open the pseudo-terminal of the console."""
         self.line = line or Line()
-        self.typed = bytearray()
-        """Every byte received from the host."""
+        self.received = bytearray()
+        """Every byte received from the host, those that the line then loses included."""
         self.starts = 0
         """Number of times the processor came out of reset."""
         self._shell, self._echo, self._controlling = tuple(shell), echo, controlling
-        self._outside, self._slave = pty.openpty()
+        self._host_side, self._slave = pty.openpty()
         tty.setraw(self._slave)
         self.url = os.ttyname(self._slave)
         self._keys: queue.Queue[bytes] = queue.Queue()
-        self._terminal: int | None = None  # of the shell, our side
+        self._terminal: int | None = None  # master side of the pseudo-terminal of the shell
         self._process: subprocess.Popen[bytes] | None = None
         self._epoch = 0  # counts resets and power cuts; output of an older epoch is dropped
         self._hung = False
-        self._gone = False
-        self._sending = threading.Lock()
-        self._sent = self._taken = 0
-        self._deaf_until = 0.0
+        self._closed = False
+        self._send_lock = threading.Lock()
+        self._sent_count = self._received_count = 0
+        self._losing_until = 0.0
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
@@ -121,28 +125,28 @@ class SimulatedBoard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Switch off and close the console."""
-        self._gone = True
+        """Power the board off and close the console."""
+        self._closed = True
         self.off()
         for thread in self._threads:
             thread.join(5)
         os.close(self._slave)
-        os.close(self._outside)
+        os.close(self._host_side)
 
     def on(self, *, bootloader: bool = True) -> None:
-        """Switch on. :param bootloader: start U-Boot first, which takes 0.5 s; otherwise start the kernel at once."""
+        """Power the board on. :param bootloader: start U-Boot first, which takes 0.5 s; if false, the kernel."""
         self._epoch += 1
         self.starts += 1
         self._hung = False
-        self._start(self._live, self._epoch, bootloader)
+        self._start(self._boot, self._epoch, bootloader)
 
     def off(self) -> None:
-        """Cut the power."""
+        """Power the board off."""
         self._epoch += 1
         self._end_shell()
 
     def reset(self) -> None:
-        """Reset unexpectedly."""
+        """Reset the board without a command from the host."""
         self.off()
         self.on()
 
@@ -152,19 +156,19 @@ class SimulatedBoard:
         if self._process:
             os.killpg(self._process.pid, signal.SIGSTOP)
 
-    def kernel(self, *lines: str) -> None:
+    def print_kernel(self, *lines: str) -> None:
         """Print kernel messages."""
         for line in lines:
             self._send(self._message(line))
 
     def panic(self) -> None:
         """Print an oops and a panic, then reset."""
-        self.kernel(*OOPS, *PANIC)
+        self.print_kernel(*OOPS, *PANIC)
         self.reset()
 
-    def later(self, seconds: float, call: Callable[[], None]) -> None:
-        """Call a function later. :param seconds: delay."""
-        timer = threading.Timer(seconds, call)
+    def call_later(self, delay: float, function: Callable[[], None]) -> None:
+        """Call a function in a thread. :param delay: seconds."""
+        timer = threading.Timer(delay, function)
         timer.daemon = True
         timer.start()
 
@@ -179,7 +183,8 @@ class SimulatedBoard:
 
     # Boot, login and shell
 
-    def _live(self, epoch: int, bootloader: bool) -> None:
+    def _boot(self, epoch: int, bootloader: bool) -> None:
+        """Boot, then log in and run shells until the epoch ends."""
         try:
             if bootloader:
                 self._start_bootloader(epoch)
@@ -187,15 +192,17 @@ class SimulatedBoard:
             while True:
                 self._log_in(epoch)
                 self._run_shell(epoch)
-        except EOFError:
+        except PowerLost:
             return
 
     def _print(self, epoch: int, text: str) -> None:
+        """Print on the console. :raises PowerLost: the epoch has ended."""
         if epoch != self._epoch:
-            raise EOFError
+            raise PowerLost
         self._send(text.encode())
 
-    def _key(self, epoch: int, timeout: float | None = None) -> str:
+    def _read_key(self, epoch: int, timeout: float | None = None) -> str:
+        """Return the next key, "" after `timeout` seconds (None: an hour). :raises PowerLost: the epoch has ended."""
         deadline = time.monotonic() + (timeout or 3600)
         while epoch == self._epoch:
             try:
@@ -203,15 +210,15 @@ class SimulatedBoard:
             except queue.Empty:
                 if time.monotonic() > deadline:
                     return ""
-        raise EOFError
+        raise PowerLost
 
     def _start_bootloader(self, epoch: int) -> None:
         while not self._keys.empty():
             self._keys.get()
         self._print(epoch, UBOOT + COUNTDOWN)
-        if self._key(epoch, 0.5):
+        if self._read_key(epoch, 0.5):
             self._print(epoch, f"\b\b\b 0 \r\n{PROMPT}")
-            while self._command(epoch, self._line_of(epoch)):
+            while self._run_commands(epoch, self._read_line(epoch)):
                 self._print(epoch, PROMPT)
 
     def _start_kernel(self, epoch: int) -> None:
@@ -219,10 +226,10 @@ class SimulatedBoard:
         for number, line in enumerate(KERNEL):
             self._print(epoch, f"[{number * 0.3 if number > 1 else 0:12.6f}] {line}\r\n")
 
-    def _line_of(self, epoch: int) -> str:
+    def _read_line(self, epoch: int) -> str:
         """Read a line as U-Boot does: each character is echoed when it arrives."""
         line = ""
-        while (key := self._key(epoch)) not in ("\r", "\n"):
+        while (key := self._read_key(epoch)) not in ("\r", "\n"):
             if key == "\x03":
                 self._print(epoch, f"<INTERRUPT>\r\n{PROMPT}")
                 line = ""
@@ -232,7 +239,7 @@ class SimulatedBoard:
         self._print(epoch, "\r\n")
         return line
 
-    def _command(self, epoch: int, line: str) -> bool:
+    def _run_commands(self, epoch: int, line: str) -> bool:
         """Run a line of U-Boot commands. Return False if it starts the kernel."""
         status = 0
         for command in line.split(";"):
@@ -241,7 +248,7 @@ class SimulatedBoard:
                 return False
             if words[0] == "reset":
                 self.reset()
-            answers = {
+            outputs = {
                 "version": "U-Boot 2024.01\r\n\r\n",
                 "tftpboot": "Bytes transferred = 1\r\n",
                 "setenv": "",
@@ -250,8 +257,8 @@ class SimulatedBoard:
             if words[0] == "echo":
                 self._print(epoch, " ".join(words[1:]).replace("$?", str(status)) + "\r\n")
                 status = 0
-            elif words[0] in answers:
-                self._print(epoch, answers[words[0]])
+            elif words[0] in outputs:
+                self._print(epoch, outputs[words[0]])
                 status = 0
             else:
                 self._print(epoch, f"Unknown command '{words[0]}' - try 'help'\r\n")
@@ -261,10 +268,10 @@ class SimulatedBoard:
     def _log_in(self, epoch: int) -> None:
         while True:
             self._print(epoch, "\r\nSimulated 1.0 board ttyS0\r\n\r\nboard login: ")
-            if self._line_of(epoch) == "root":
+            if self._read_line(epoch) == "root":
                 return
             self._print(epoch, "Password: ")
-            self._line_of(epoch)
+            self._read_line(epoch)
             self._print(epoch, "Login incorrect\r\n")
 
     def _run_shell(self, epoch: int) -> None:
@@ -285,17 +292,18 @@ class SimulatedBoard:
         self._end_shell()
         os.close(terminal)
         if epoch != self._epoch:
-            raise EOFError
+            raise PowerLost
 
     @staticmethod
     def _take_terminal() -> None:
+        """Make standard input the controlling terminal of this session leader: open(2), O_NOCTTY."""
         os.close(os.open(os.ttyname(0), os.O_RDWR))
 
     def _end_shell(self) -> None:
         self._terminal = None
         process, self._process = self._process, None
-        if process:  # the whole session: an interactive shell gives each job a process group of its own
-            for member in _session(process.pid):
+        if process:  # all of its session: an interactive shell gives each job a process group of its own
+            for member in _list_session(process.pid):
                 with suppress(ProcessLookupError):
                     os.kill(member, signal.SIGKILL)
             process.wait()
@@ -303,19 +311,20 @@ class SimulatedBoard:
     # The line
 
     def _listen(self) -> None:
-        while not self._gone:
-            if not select.select([self._outside], [], [], 0.1)[0]:
+        while not self._closed:
+            if not select.select([self._host_side], [], [], 0.1)[0]:
                 continue
-            data = _read(self._outside)
-            self.typed += data
+            data = _read(self._host_side)
+            self.received += data
             for start in range(0, len(data), 64):
                 piece = data[start : start + 64]
                 self._delay(len(piece))
-                piece, self._taken = _lossy(piece, self._taken, self.line.lose_in)
+                piece, self._received_count = _drop_bytes(piece, self._received_count, self.line.lose_in)
                 if not self._hung:
-                    self._hear(piece)
+                    self._receive(piece)
 
-    def _hear(self, data: bytes) -> None:
+    def _receive(self, data: bytes) -> None:
+        """Pass input to the shell, or keep it as keys for the bootloader and the login."""
         terminal = self._terminal
         if terminal is not None:
             os.write(terminal, data)
@@ -324,52 +333,59 @@ class SimulatedBoard:
                 self._keys.put(bytes([byte]))
 
     def _send(self, data: bytes) -> None:
-        with self._sending:
-            if self._hung or self._gone:
+        """Send output of the board over the line, with the faults of the line."""
+        with self._send_lock:
+            if self._hung or self._closed:
                 return
             if self.line.swallow and self.line.swallow in data:
                 data = data[: data.index(self.line.swallow)]
                 self.line.swallow = b""
-                self._deaf_until = time.monotonic() + 0.3
-            elif time.monotonic() < self._deaf_until:
+                self._losing_until = time.monotonic() + 0.3
+            elif time.monotonic() < self._losing_until:
                 return
-            for text in [text for text in self.line.message_within if text in data]:
-                self.line.message_within.remove(text)
-                at = data.index(text) + 2
-                data = data[:at] + self._message("eth0: link is up") + data[at:]
-            every = self.line.message_every
-            if every:
-                parts = [data[start : start + every] for start in range(0, len(data), every)]
-                data = parts[0] + b"".join(self._message(f"flood {time.monotonic()}") + part for part in parts[1:])
-                data += self._message("flood [at the end]") if len(data) >= every else b""
-            data, self._sent = _lossy(data, self._sent, self.line.lose_out)
+            data = self._insert_kernel_messages(data)
+            data, self._sent_count = _drop_bytes(data, self._sent_count, self.line.lose_out)
             step = 1 if self.line.one_by_one else 64 if self.line.baud else len(data) or 1
             for start in range(0, len(data), step):
                 self._delay(len(data[start : start + step]))
-                _write(self._outside, data[start : start + step])
+                _write(self._host_side, data[start : start + step])
+
+    def _insert_kernel_messages(self, data: bytes) -> bytes:
+        """Insert messages as `Line.message_within` and `Line.message_every` say."""
+        for text in [text for text in self.line.message_within if text in data]:
+            self.line.message_within.remove(text)
+            at = data.index(text) + 2
+            data = data[:at] + self._message("eth0: link is up") + data[at:]
+        every = self.line.message_every
+        if every:
+            parts = [data[start : start + every] for start in range(0, len(data), every)]
+            data = parts[0] + b"".join(self._message(f"flood {time.monotonic()}") + part for part in parts[1:])
+            data += self._message("flood [at the end]") if len(data) >= every else b""
+        return data
 
     def _delay(self, count: int) -> None:
+        """Wait as long as the line takes for a number of bytes."""
         if self.line.baud:
             time.sleep(10 * count / self.line.baud)
 
 
-def _lossy(data: bytes, before: int, every: int) -> tuple[bytes, int]:
-    """Drop one of `every` bytes. Return the rest, and the number of bytes counted so far."""
+def _drop_bytes(data: bytes, before: int, every: int) -> tuple[bytes, int]:
+    """Drop each byte whose number is a multiple of `every`. Return the rest, and the number of bytes so far."""
     if not every:
         return data, before
-    kept = bytes(byte for place, byte in enumerate(data, before + 1) if place % every)
+    kept = bytes(byte for number, byte in enumerate(data, before + 1) if number % every)
     return kept, before + len(data)
 
 
-def up(board: "SimulatedBoard", console: Console) -> None:
-    """Switch a board on and log in on its console."""
+def power_on_and_log_in(board: "SimulatedBoard", console: Console) -> None:
+    """Power a board on and log in on its console."""
     board.on(bootloader=False)
     login.wait_for_kernel(console, 5, "=> ")
     login.log_in(console, "login: ", "root", "# ", 5)
 
 
-def _session(leader: int) -> list[int]:
-    """Return the processes of a session: the sixth field of /proc/PID/stat, proc(5)."""
+def _list_session(leader: int) -> list[int]:
+    """Return the process ids of a session: field 6 of /proc/PID/stat, proc(5)."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # the process ended meanwhile
@@ -390,6 +406,6 @@ def _write(descriptor: int, data: bytes) -> None:
         data = data[os.write(descriptor, data) :]
 
 
-def marks(text: bytes) -> list[bytes]:
+def find_marks(text: bytes) -> list[bytes]:
     """Return the marks of the serial shell in the output of a board."""
     return re.findall(rb"<hil:[^>]*>", text)

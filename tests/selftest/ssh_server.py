@@ -24,13 +24,13 @@ from paramiko.common import (
     cMSG_CHANNEL_SUCCESS,
 )
 
-GONE = (OSError, EOFError, paramiko.SSHException)
+DISCONNECTED = (OSError, EOFError, paramiko.SSHException)
 """Exceptions that paramiko raises after the client has disconnected."""
 
 USER = "root"
 
 
-class Guard(paramiko.ServerInterface):
+class CommandInterface(paramiko.ServerInterface):
     """Server interface that accepts one user key and runs commands."""
 
     def __init__(self, user_key: paramiko.PKey) -> None:
@@ -39,28 +39,28 @@ class Guard(paramiko.ServerInterface):
         self.shell = ["sh"]
         """Command line of the user's login shell, which runs the commands."""
         self.refuses_commands = False
-        self.answers = threading.Event()
+        self.answers_requests = threading.Event()
         """While this event is not set, requests to run a command are not answered."""
-        self.answers.set()
+        self.answers_requests.set()
         self._closing = False
         self._processes: list[subprocess.Popen[bytes]] = []
         self._threads: list[threading.Thread] = []
 
     def get_allowed_auths(self, username: str) -> str:  # noqa: ARG002
-        """As paramiko asks."""
+        """Allow public keys only."""
         return "publickey"
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
-        """As paramiko asks."""
+        """Accept the user key."""
         return AUTH_SUCCESSFUL if username == USER and key == self._user_key else AUTH_FAILED
 
     def check_channel_request(self, kind: str, chanid: int) -> int:  # noqa: ARG002
-        """As paramiko asks."""
+        """Open every channel until `close`."""
         return OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED if self._closing else OPEN_SUCCEEDED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
-        """As paramiko asks."""
-        self.answers.wait()
+        """Run a command, unless requests are refused."""
+        self.answers_requests.wait()
         if self.refuses_commands or self._closing:
             return False
         pipe = subprocess.PIPE
@@ -70,14 +70,14 @@ class Guard(paramiko.ServerInterface):
         self._processes.append(process)
         serving = threading.Thread(target=_serve, args=(channel, process), daemon=True)
         self._threads.append(serving)
-        _confirm(channel)
+        _confirm_start(channel)
         serving.start()
         return True
 
     def close(self) -> None:
         """Kill the running commands and refuse new ones."""
         self._closing = True
-        self.answers.set()
+        self.answers_requests.set()
         for process in self._processes:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -85,7 +85,7 @@ class Guard(paramiko.ServerInterface):
             thread.join(10)
 
 
-def _confirm(channel: paramiko.Channel) -> None:
+def _confirm_start(channel: paramiko.Channel) -> None:
     """Confirm that the command was started. Paramiko also does, but possibly only after the command has ended."""
     message = paramiko.Message()
     message.add_byte(cMSG_CHANNEL_SUCCESS)
@@ -104,39 +104,40 @@ def _serve(channel: paramiko.Channel, process: "subprocess.Popen[bytes]") -> Non
         assert process.stderr
         errors = (process.stderr.fileno(), channel.sendall_stderr)
         threads = [
-            threading.Thread(target=_feed, args=(channel, process.stdin), daemon=True),
-            threading.Thread(target=_carry, args=errors, daemon=True),
+            threading.Thread(target=_copy_input, args=(channel, process.stdin), daemon=True),
+            threading.Thread(target=_copy_output, args=errors, daemon=True),
         ]
         for thread in threads:
             thread.start()
-        _carry(process.stdout.fileno(), channel.sendall)
+        _copy_output(process.stdout.fileno(), channel.sendall)
         threads[1].join()
         try:
-            _send_end(channel, process.wait())
+            _send_exit_status(channel, process.wait())
             channel.close()
-        except GONE:
+        except DISCONNECTED:
             return
         finally:
             threads[0].join()
 
 
-def _feed(channel: paramiko.Channel, stdin: IO[bytes]) -> None:
-    with stdin, suppress(*GONE):
+def _copy_input(channel: paramiko.Channel, stdin: IO[bytes]) -> None:
+    with stdin, suppress(*DISCONNECTED):
         while data := channel.recv(32768):
             with suppress(BrokenPipeError):  # the command does not read: sshd discards its input too
                 while data:
                     data = data[os.write(stdin.fileno(), data) :]
 
 
-def _carry(descriptor: int, send: Callable[[bytes], object]) -> None:
+def _copy_output(descriptor: int, send: Callable[[bytes], object]) -> None:
     try:
         while data := os.read(descriptor, 32768):
             send(data)
-    except GONE:
+    except DISCONNECTED:
         return
 
 
-def _send_end(channel: paramiko.Channel, status: int) -> None:
+def _send_exit_status(channel: paramiko.Channel, status: int) -> None:
+    """Send the exit status of a command, or the signal that ended it if the status is negative."""
     if status >= 0:
         channel.send_exit_status(status)
         return
@@ -159,25 +160,25 @@ class SshServer:
     port: int
     host_key: paramiko.PKey
     user_key_file: Path
-    guard: Guard
+    interface: CommandInterface
     flows: threading.Event = field(default_factory=threading.Event)
     """While this event is not set, no bytes pass in either direction."""
-    wires: list[socket.socket] = field(default_factory=list)
+    sockets: list[socket.socket] = field(default_factory=list)
 
     @property
     def host_key_line(self) -> str:
         """Host key as a lab file pins it."""
-        return line(self.host_key)
+        return format_public_key(self.host_key)
 
     def cut(self) -> None:
         """Cut every connection, as a board that resets does."""
-        for end in self.wires:
+        for end in self.sockets:
             with suppress(OSError):  # closed already
                 end.shutdown(socket.SHUT_RDWR)
-        self.wires.clear()
+        self.sockets.clear()
 
 
-def line(key: paramiko.PKey) -> str:
+def format_public_key(key: paramiko.PKey) -> str:
     """Return a public key as a line of OpenSSH's format."""
     return f"{key.get_name()} {key.get_base64()}"
 
@@ -198,9 +199,9 @@ def ssh_server(folder: Path, host_key: paramiko.PKey, listener: socket.socket | 
     user_key_file = folder / "user_key"
     if not user_key_file.exists():
         make_key_file(user_key_file)
-    guard = Guard(paramiko.PKey.from_path(user_key_file))
+    interface = CommandInterface(paramiko.PKey.from_path(user_key_file))
     with listener or socket.create_server(("127.0.0.1", 0)) as listener:
-        server = SshServer(listener.getsockname()[1], host_key, user_key_file, guard)
+        server = SshServer(listener.getsockname()[1], host_key, user_key_file, interface)
         server.flows.set()
         accepting = threading.Thread(target=_accept, args=(listener, server), daemon=True)
         accepting.start()
@@ -211,7 +212,7 @@ def ssh_server(folder: Path, host_key: paramiko.PKey, listener: socket.socket | 
             accepting.join(10)
             server.flows.set()
             server.cut()
-            guard.close()
+            interface.close()
 
 
 def _accept(listener: socket.socket, server: SshServer) -> None:
@@ -222,19 +223,19 @@ def _accept(listener: socket.socket, server: SshServer) -> None:
             return  # closed by the end of the block
         outside.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as sshd and dropbear do
         inside, served = socket.socketpair()
-        server.wires += [outside, inside]
+        server.sockets += [outside, inside]
         for source, target in ((outside, inside), (inside, outside)):
-            threading.Thread(target=_wire, args=(source, target, server.flows), daemon=True).start()
+            threading.Thread(target=_forward, args=(source, target, server.flows), daemon=True).start()
         transport = paramiko.Transport(served)
         transport.add_server_key(server.host_key)
         try:
-            transport.start_server(server=server.guard)
-        except GONE:
+            transport.start_server(server=server.interface)
+        except DISCONNECTED:
             transport.close()  # the client disconnected because it expected another host key
 
 
-def _wire(source: socket.socket, target: socket.socket, flows: threading.Event) -> None:
-    """Forward bytes in one direction, except while the connection is frozen."""
+def _forward(source: socket.socket, target: socket.socket, flows: threading.Event) -> None:
+    """Forward bytes in one direction, except while `flows` is not set."""
     try:
         while data := source.recv(65536):
             flows.wait()

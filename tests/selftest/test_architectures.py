@@ -23,19 +23,19 @@ LIBCS: tuple[Libc, ...] = get_args(Libc)
 NAMES: tuple[ArchitectureName, ...] = get_args(ArchitectureName)
 
 
-def board_file(folder: Path, architecture: str, libc: str) -> Path:
+def write_board_file(folder: Path, architecture: str, libc: str) -> Path:
     """Write a board file that differs from virt.yaml in architecture and C library alone."""
     file = folder / f"{architecture}-{libc}.yaml"
     file.write_text(f"extends: {BOARDS / 'virt.yaml'}\narchitecture: {architecture}\nlibc: {libc}\n")
     return file
 
 
-def accepted(folder: Path) -> Iterator[tuple[str, Libc]]:
+def accepted_pairs(folder: Path) -> Iterator[tuple[str, Libc]]:
     """Yield every architecture and C library that the schema of board files accepts."""
     for architecture in NAMES:
         for libc in LIBCS:
             try:
-                board = load_board(str(board_file(folder, architecture, libc)), BOARDS)
+                board = load_board(str(write_board_file(folder, architecture, libc)), BOARDS)
             except UsageError:
                 continue
             yield board.architecture, board.libc
@@ -46,7 +46,7 @@ def test_names_of_the_schema_are_those_of_the_table() -> None:
 
 
 def test_every_accepted_board_can_be_built_for_and_checked(tmp_path: Path) -> None:
-    found = list(accepted(tmp_path))
+    found = list(accepted_pairs(tmp_path))
     assert set(found) == set(buildable_targets())
     for architecture, libc in found:
         machine = machine_of(architecture)
@@ -55,11 +55,11 @@ def test_every_accepted_board_can_be_built_for_and_checked(tmp_path: Path) -> No
 
 
 def test_every_architecture_is_accepted_with_at_least_one_libc(tmp_path: Path) -> None:
-    assert {architecture for architecture, _ in accepted(tmp_path)} == {row.name for row in TABLE}
+    assert {architecture for architecture, _ in accepted_pairs(tmp_path)} == {row.name for row in TABLE}
 
 
 def test_alias_is_resolved_to_the_name(tmp_path: Path) -> None:
-    assert load_board(str(board_file(tmp_path, "i386", "musl")), BOARDS).architecture == "x86"
+    assert load_board(str(write_board_file(tmp_path, "i386", "musl")), BOARDS).architecture == "x86"
 
 
 @pytest.mark.parametrize(
@@ -69,11 +69,11 @@ def test_alias_is_resolved_to_the_name(tmp_path: Path) -> None:
         ("powerpc64", "glibc", r':3: libc: found "glibc"; expected musl: zig provides no glibc for powerpc64'),
     ],
 )
-def test_what_cannot_be_built_is_refused_with_the_known_names(
+def test_unknown_architecture_or_libc_is_refused_with_the_known_names(
     tmp_path: Path, architecture: str, libc: str, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        load_board(str(board_file(tmp_path, architecture, libc)), BOARDS)
+        load_board(str(write_board_file(tmp_path, architecture, libc)), BOARDS)
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
@@ -94,15 +94,15 @@ def test_zig_target_gives_the_elf_machine_of_the_row(tmp_path: Path, libc: Libc)
     for row in TABLE:
         if libc not in row.zig_targets:
             continue
-        made = tmp_path / f"{row.name}.so"
+        library = tmp_path / f"{row.name}.so"
         compiler = (sys.executable, "-m", "ziglang", "cc", "-target", row.zig_targets[libc], *row.zig_flags)
-        command = (*compiler, "-shared", "-nostdlib", str(source), "-o", str(made))
+        command = (*compiler, "-shared", "-nostdlib", str(source), "-o", str(library))
         subprocess.run(command, env=environment, check=True)
-        assert read_machine(made.read_bytes()) == machine_of(row.name)
+        assert read_machine(library.read_bytes()) == machine_of(row.name)
 
 
 def test_no_other_module_lists_architectures() -> None:
-    """A list has at least two names that are no words of other tables, as `riscv64` and `mipsel` are none."""
+    """A list is a module with at least two names that occur in no other context, such as `riscv64` and `mipsel`."""
     package = Path(fixtures.__file__).parent
     rare = re.compile(r"\b(?:riscv(?:32|64)|mips(?:el|64|64el)|powerpc(?:64|64le)?|loongarch64|s390x|armeb)\b")
     listing = {

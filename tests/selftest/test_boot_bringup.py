@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from console_player import LINUX, Player, UBootPlayer, linux, on_pty
+from console_player import LINUX, Player, UBootPlayer, on_pty, play_linux
 from ssh_server import make_key_file
 
 from fixtures.boot import boot_methods
@@ -17,7 +17,7 @@ from fixtures.boot.bringup import BringUp
 from fixtures.boot.image import Image
 from fixtures.lab.board import Board, load_board
 from fixtures.lab.labfile import Command, Network, Tftp, Unit
-from fixtures.lab.labfile import Console as ConsolePlace
+from fixtures.lab.labfile import Console as ConsoleEntry
 from fixtures.link.console import Console
 from fixtures.outcome import LabError, ProductError, UsageError
 from fixtures.power.switch import create_power_switch
@@ -47,34 +47,34 @@ class Bench:
         assert self.unit.power
         switch = create_power_switch(self.unit.power, self.unit.id)
         with Console(self.line.url, 115200, self.folder / "console.log") as console:
-            up = BringUp(unit or self.unit, board, self.image(), switch, console, facts.__setitem__)
-            up.boot(boot_methods.default(board))
+            boot_steps = BringUp(unit or self.unit, board, self.image(), switch, console, facts.__setitem__)
+            boot_steps.boot(boot_methods.default(board))
         return facts
 
     def image(self) -> Image:
-        """An image of two files."""
+        """Return an image of two files."""
         return Image("release", {name: self.folder / name for name in ("kernel", "initrd")})
 
-    def switched(self) -> list[str]:
+    def power_commands(self) -> list[str]:
         """Return the power commands that were run, in order."""
         return (self.folder / "power").read_text().split()
 
 
 @contextmanager
-def prepared_unit(folder: Path, *, on: str = "true", kernel: Callable[[Player], None] = linux) -> Iterator[Bench]:
-    """Prepare a unit whose power-on also runs `on`, and whose `booti` starts `kernel`."""
+def prepared_unit(folder: Path, *, on: str = "true", kernel: Callable[[Player], None] = play_linux) -> Iterator[Bench]:
+    """Prepare a unit whose power-on also runs `on`, and whose `booti` starts `kernel`; yield it powered off."""
     for name in ("kernel", "initrd"):
         (folder / name).write_text(name)
     (folder / "tftp").mkdir()
-    power_cycle = folder / "power"
-    power_cycle.touch()
+    power_log = folder / "power"
+    power_log.touch()
     with on_pty() as line:
         board = UBootPlayer(line, linux=kernel)
         unit = Unit(
             name="bench-1",
             board="virt",
-            console=ConsolePlace(url=line.url),
-            power=Command(on=f"echo on >> {power_cycle}; {on}", off=f"echo off >> {power_cycle}", settle=0.05),
+            console=ConsoleEntry(url=line.url),
+            power=Command(on=f"echo on >> {power_log}; {on}", off=f"echo off >> {power_log}", settle=0.05),
             network=Network(address="127.0.0.1", key_file=make_key_file(folder / "key"), host_key=HOST_KEY),
             tftp=Tftp(server="10.0.2.2", folder=folder / "tftp"),
         )
@@ -82,10 +82,10 @@ def prepared_unit(folder: Path, *, on: str = "true", kernel: Callable[[Player], 
 
         def wait_for_power() -> None:
             while not stop.is_set():
-                if power_cycle.read_text().endswith("on\n"):
+                if power_log.read_text().endswith("on\n"):
                     board.start()
                     return
-                line.receive_key(0.01)  # and nobody takes it: what is typed to a board without power is lost
+                line.receive_key(0.01)  # discarded, as by a board without power
 
         waiting = threading.Thread(target=wait_for_power, daemon=True)
         waiting.start()
@@ -101,7 +101,7 @@ def prepared_unit(folder: Path, *, on: str = "true", kernel: Callable[[Player], 
 def test_boot_runs_from_power_on_to_a_login(tmp_path: Path) -> None:
     with prepared_unit(tmp_path) as bench:
         facts = bench.bring_up()
-        assert bench.switched() == ["off", "on"]
+        assert bench.power_commands() == ["off", "on"]
         assert bench.board.ran[:2] == ["version", "setenv autoload no"]
         assert "tftpboot ${kernel_addr_r} hil-bench-1/kernel" in bench.board.ran
         assert "tftpboot ${ramdisk_addr_r} hil-bench-1/initrd" in bench.board.ran
@@ -123,7 +123,7 @@ def test_kernel_panic_is_a_product_failure_at_once(tmp_path: Path) -> None:
     started = time.monotonic()
     with prepared_unit(tmp_path, kernel=panic) as bench, pytest.raises(ProductError, match=r"^kernel panic, seen on"):
         bench.bring_up()
-    assert time.monotonic() - started < 10, "it waited for a login"
+    assert time.monotonic() - started < 10, "the boot waited for a login in spite of the panic"
 
 
 def test_failing_power_command_is_a_lab_error(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_boot_command_with_an_unknown_placeholder_is_refused_before_power_off(
         with pytest.raises(UsageError) as caught:
             bench.bring_up(BOARD.model_copy(update=change))
         assert expected in str(caught.value)
-        assert bench.switched() == []
+        assert bench.power_commands() == []
 
 
 def test_unit_without_tftp_is_refused_before_power_off(tmp_path: Path) -> None:
@@ -157,4 +157,4 @@ def test_unit_without_tftp_is_refused_before_power_off(tmp_path: Path) -> None:
             UsageError, match="unit virt/bench-1: no `tftp` in the lab file, and board virt boots by TFTP"
         ):
             bench.bring_up(unit=bench.unit.model_copy(update={"tftp": None}))
-        assert bench.switched() == []
+        assert bench.power_commands() == []

@@ -19,7 +19,7 @@ from fixtures.boot.flash import flash_and_boot
 from fixtures.boot.image import Image
 from fixtures.lab.board import Board, Flash, load_board
 from fixtures.lab.flash_state import FlashState
-from fixtures.lab.labfile import Console as ConsolePlace
+from fixtures.lab.labfile import Console as ConsoleEntry
 from fixtures.lab.labfile import Tftp, Unit
 from fixtures.link.console import Console
 from fixtures.link.serial_shell import SerialShell
@@ -48,21 +48,21 @@ def flash_methods(folder: Path) -> dict[str, Flash]:
 
 
 class FlashBoard(SimulatedBoard):
-    """Board with a memory `spi` in a file. The next `spoiled` writes to it have one wrong bit."""
+    """Board with a memory `spi` in a file. The next `writes_to_spoil` writes to it flip one bit."""
 
     def __init__(self, folder: Path) -> None:
         """Keep the memory in this folder."""
         super().__init__()
-        self.spoiled = 0
+        self.writes_to_spoil = 0
         self.ran: list[str] = []
         self._folder = folder
         self._ram = b""
 
-    def _command(self, epoch: int, line: str) -> bool:
+    def _run_commands(self, epoch: int, line: str) -> bool:
         command, _, rest = line.partition(";")
         self.ran.append(command)
         if command.split()[0] not in ("tftpboot", "sf", "crc32"):
-            return super()._command(epoch, line)
+            return super()._run_commands(epoch, line)
         output, status = self._run(*command.split())
         self._print(epoch, output + "\r\n" + rest.replace("echo", "").strip().replace("$?", str(status)) + "\r\n")
         return True
@@ -72,9 +72,9 @@ class FlashBoard(SimulatedBoard):
         if name == "tftpboot":
             self._ram = (self._folder / "tftp" / argument).read_bytes()
         elif name == "sf":
-            spoil = self.spoiled > 0
-            self.spoiled -= spoil
-            memory.write_bytes(bytes([self._ram[0] ^ spoil]) + self._ram[1:])
+            spoils = self.writes_to_spoil > 0
+            self.writes_to_spoil -= spoils
+            memory.write_bytes(bytes([self._ram[0] ^ spoils]) + self._ram[1:])
         elif not memory.exists():
             return "no memory", 1
         else:
@@ -83,19 +83,19 @@ class FlashBoard(SimulatedBoard):
 
 
 @dataclass
-class RecordingSwitch:
-    """The switch of a simulated board."""
+class SimulatedSwitch:
+    """Power switch of a simulated board."""
 
     board: SimulatedBoard
     settle: float = 0.0
     is_verified: bool = True
 
     def on(self) -> None:
-        """Switch on."""
+        """Power the board on."""
         self.board.on()
 
     def off(self) -> None:
-        """Switch off."""
+        """Power the board off."""
         self.board.off()
 
 
@@ -105,13 +105,13 @@ class Bench:
 
     folder: Path
     board: FlashBoard
-    up: BringUp
+    bring_up: BringUp
     flash_state: FlashState
     steps: list[str] = field(default_factory=list)
     facts: dict[str, str | float] = field(default_factory=dict)
 
     def flash(self, method: str) -> None:
-        """Have the image in a memory, and boot from there."""
+        """Write the image to a memory, unless it holds the image already, and boot from there."""
         self.board.ran.clear()
         self.steps.clear()
 
@@ -119,10 +119,12 @@ class Bench:
             assert 0 <= share <= 1
             self.steps.append(step)
 
-        flash_and_boot(self.up, method, lambda: closing(SerialShell(self.up.console)), self.flash_state, progress)
+        flash_and_boot(
+            self.bring_up, method, lambda: closing(SerialShell(self.bring_up.console)), self.flash_state, progress
+        )
 
     def recorded_sha256(self, method: str) -> str | None:
-        """Return the SHA-256 that the flash state records for a memory; None: unknown."""
+        """Return the SHA-256 that a memory is recorded to hold; None: unknown."""
         state = self.flash_state.get(method)
         assert state
         return state.sha256
@@ -132,12 +134,13 @@ class Bench:
 def simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """Simulated unit of the board virt with the memories of this module."""
     monkeypatch.setattr(flash_room, "STAGING_FOLDER", str(tmp_path))
-    with simulated_unit(tmp_path) as made:
-        yield made
+    with simulated_unit(tmp_path) as bench:
+        yield bench
 
 
 @contextmanager
 def simulated_unit(folder: Path) -> Iterator[Bench]:
+    """Create an image and a simulated unit, which keep their files in a folder."""
     (folder / "tftp").mkdir()
     for name in ("kernel", "initrd", "itb"):
         (folder / name).write_bytes(CONTENT)
@@ -145,7 +148,7 @@ def simulated_unit(folder: Path) -> Iterator[Bench]:
         unit = Unit(
             name="0",
             board="virt",
-            console=ConsolePlace(url=line.url),
+            console=ConsoleEntry(url=line.url),
             tftp=Tftp(server="10.0.2.2", folder=folder / "tftp"),
         )
         board = load_board("virt", Path(__file__).parents[2] / "boards")
@@ -154,8 +157,8 @@ def simulated_unit(folder: Path) -> Iterator[Bench]:
         )
         image = Image("release", {name: folder / name for name in ("kernel", "initrd", "itb")})
         facts: dict[str, str | float] = {}
-        up = BringUp(unit, board, image, RecordingSwitch(line), console, facts.__setitem__)
-        yield Bench(folder, line, up, FlashState("virt/0", folder / "leases"), facts=facts)
+        bring_up = BringUp(unit, board, image, SimulatedSwitch(line), console, facts.__setitem__)
+        yield Bench(folder, line, bring_up, FlashState("virt/0", folder / "leases"), facts=facts)
 
 
 def test_uboot_writes_verifies_and_boots_the_image(simulated: Bench) -> None:
@@ -200,17 +203,19 @@ def test_interrupted_write_is_reported_and_repeated(simulated: Bench) -> None:
 
 
 def test_failed_verification_is_followed_by_a_second_write(simulated: Bench) -> None:
-    simulated.board.spoiled = 1
+    simulated.board.writes_to_spoil = 1
     simulated.flash("spi")
     assert simulated.board.ran.count("sf write") == 2 and simulated.recorded_sha256("spi") == SHA256
     assert simulated.facts["memory"] == "spi: written 2 times, read back right"
 
 
 def test_second_failed_verification_is_a_lab_error_without_a_boot(simulated: Bench) -> None:
-    simulated.board.spoiled = 2
-    wrong = f"{zlib.crc32(bytes([CONTENT[0] ^ 1]) + CONTENT[1:]):08x}"
-    steps = rf"^flash: unit virt/0: spi was written 2 times and reads back {wrong}; expected {CRC}, the CRC-32 of"
-    with pytest.raises(LabError, match=steps):
+    simulated.board.writes_to_spoil = 2
+    spoiled_crc = f"{zlib.crc32(bytes([CONTENT[0] ^ 1]) + CONTENT[1:]):08x}"
+    message = (
+        rf"^flash: unit virt/0: spi was written 2 times and reads back {spoiled_crc}; expected {CRC}, the CRC-32 of"
+    )
+    with pytest.raises(LabError, match=message):
         simulated.flash("spi")
     assert simulated.recorded_sha256("spi") is None and simulated.board.ran[-1].startswith("crc32")
 
@@ -237,9 +242,9 @@ def test_unit_is_power_cycled_after_linux_wrote_the_memory(simulated: Bench) -> 
 
 
 def test_failed_verification_in_linux_is_a_lab_error(simulated: Bench) -> None:
-    flash = simulated.up.board.flash["disk"]
+    flash = simulated.bring_up.board.flash["disk"]
     worn = flash.model_copy(update={"write": (*flash.write, f"echo >>{simulated.folder}/disk")})
-    simulated.up.board = simulated.up.board.model_copy(update={"flash": {"disk": worn}})
+    simulated.bring_up.board = simulated.bring_up.board.model_copy(update={"flash": {"disk": worn}})
     with pytest.raises(LabError, match=rf"disk was written 2 times and reads back [0-9a-f]{{64}}; expected {SHA256}"):
         simulated.flash("disk")
     assert simulated.recorded_sha256("disk") is None and simulated.board.starts == 1
@@ -255,8 +260,8 @@ def test_full_disk_is_a_lab_error_before_the_file_is_copied(simulated: Bench, mo
 
 
 def test_failing_write_command_in_linux_is_a_lab_error(simulated: Bench) -> None:
-    broken = simulated.up.board.flash["disk"].model_copy(update={"write": ("echo no such memory >&2; exit 3",)})
-    simulated.up.board = simulated.up.board.model_copy(update={"flash": {"disk": broken}})
+    broken = simulated.bring_up.board.flash["disk"].model_copy(update={"write": ("echo no such memory >&2; exit 3",)})
+    simulated.bring_up.board = simulated.bring_up.board.model_copy(update={"flash": {"disk": broken}})
     with pytest.raises(LabError, match=r"^flash: exit status 3 on the board from .*: no such memory$"):
         simulated.flash("disk")
 
@@ -277,19 +282,19 @@ def test_write_that_restarts_the_board_is_verified_by_uboot(simulated: Bench) ->
 
 
 def test_read_back_without_a_checksum_is_a_lab_error(simulated: Bench) -> None:
-    mute = simulated.up.board.flash["spi"].model_copy(update={"read_back": ("setenv x",)})
-    simulated.up.board = simulated.up.board.model_copy(update={"flash": {"spi": mute}})
+    mute = simulated.bring_up.board.flash["spi"].model_copy(update={"read_back": ("setenv x",)})
+    simulated.bring_up.board = simulated.bring_up.board.model_copy(update={"flash": {"spi": mute}})
     with pytest.raises(
         LabError, match=r"^flash: no checksum in the output of 'setenv x', the last line of `read_back` under"
     ):
         simulated.flash("spi")
 
 
-# Methods and flash states
+# Boot methods and flash state
 
 
 def test_unknown_method_and_image_without_its_file_are_refused(simulated: Bench) -> None:
-    board: Board = simulated.up.board
+    board: Board = simulated.bring_up.board
     with pytest.raises(
         UsageError,
         match=r"^--boot sip: board virt has no such boot or flash method; there are: tftp, spi, disk, upgrade;",

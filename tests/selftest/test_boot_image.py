@@ -9,7 +9,7 @@ from fixtures.boot.image import Image, substitute
 from fixtures.outcome import LabError, UsageError
 
 
-def folder_of(path: Path, **files: str) -> Path:
+def create_folder(path: Path, **files: str) -> Path:
     """Create a folder with files; `__` in a name stands for a dot."""
     path.mkdir()
     for name, content in files.items():
@@ -18,7 +18,7 @@ def folder_of(path: Path, **files: str) -> Path:
 
 
 def test_files_are_named_up_to_their_first_dot(tmp_path: Path) -> None:
-    release = folder_of(tmp_path / "release-1.2", kernel="k", initrd__cpio__gz="i", __DS_Store="rubbish")
+    release = create_folder(tmp_path / "release-1.2", kernel="k", initrd__cpio__gz="i", __DS_Store="rubbish")
     (release / "notes").mkdir()
     image = Image.from_folder(release)
     assert image.name == "release-1.2"
@@ -26,7 +26,7 @@ def test_files_are_named_up_to_their_first_dot(tmp_path: Path) -> None:
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
-    release = folder_of(tmp_path / "release", kernel__img="a", kernel__bin="b")
+    release = create_folder(tmp_path / "release", kernel__img="a", kernel__bin="b")
     with pytest.raises(UsageError, match=r"kernel\.bin and kernel\.img are both 'kernel'; keep one"):
         Image.from_folder(release)
 
@@ -35,26 +35,26 @@ def test_missing_and_empty_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=rf"--image {tmp_path}/none: no such folder"):
         Image.from_folder(tmp_path / "none")
     with pytest.raises(UsageError, match="no file in it"):
-        Image.from_folder(folder_of(tmp_path / "empty", __hidden=""))
+        Image.from_folder(create_folder(tmp_path / "empty", __hidden=""))
 
 
 def test_copy_to_tftp_overwrites_an_older_image(tmp_path: Path) -> None:
     tftp = tmp_path / "tftp"
     tftp.mkdir()
-    Image.from_folder(folder_of(tmp_path / "old", kernel="a longer old kernel")).copy_to_tftp(tftp, "lab-1")
-    names = Image.from_folder(folder_of(tmp_path / "new", kernel="new", dtb="d")).copy_to_tftp(tftp, "lab-1")
+    Image.from_folder(create_folder(tmp_path / "old", kernel="a longer old kernel")).copy_to_tftp(tftp, "lab-1")
+    names = Image.from_folder(create_folder(tmp_path / "new", kernel="new", dtb="d")).copy_to_tftp(tftp, "lab-1")
     assert names == {"kernel": "hil-lab-1/kernel", "dtb": "hil-lab-1/dtb"}
     assert {name: (tftp / path).read_text() for name, path in names.items()} == {"kernel": "new", "dtb": "d"}
 
 
 def test_units_do_not_overwrite_each_other(tmp_path: Path) -> None:
-    image = Image.from_folder(folder_of(tmp_path / "image", kernel="k"))
+    image = Image.from_folder(create_folder(tmp_path / "image", kernel="k"))
     (tmp_path / "tftp").mkdir()
     assert image.copy_to_tftp(tmp_path / "tftp", "1") != image.copy_to_tftp(tmp_path / "tftp", "2")
 
 
 def test_unwritable_tftp_folder_is_a_lab_error(tmp_path: Path) -> None:
-    image = Image.from_folder(folder_of(tmp_path / "image", kernel="k"))
+    image = Image.from_folder(create_folder(tmp_path / "image", kernel="k"))
     with pytest.raises(LabError, match=r"the image cannot be copied into the TFTP folder .*No such file"):
         image.copy_to_tftp(tmp_path / "none", "1")
     (tmp_path / "file").write_text("")

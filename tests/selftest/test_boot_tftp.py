@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from ports import free_udp_port
+from ports import find_free_udp_port
 from tftpy import TftpClient, TftpException
 
 from fixtures.boot import tftp, tftp_server
@@ -16,7 +16,7 @@ from fixtures.lab.labfile import Console, Manual, Tftp, Unit
 from fixtures.outcome import LabError
 
 
-def unit_at(server: str, port: int) -> Unit:
+def make_unit(server: str, port: int) -> Unit:
     """Return a unit whose lab has no TFTP server."""
     return Unit(name="0", board="b", console=Console(url="/dev/x"), power=Manual(), tftp=Tftp(server=server, port=port))
 
@@ -29,7 +29,7 @@ def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 512, 1024, 1468, 1 << 20])
 def test_client_receives_the_whole_file(tmp_path: Path, size: int) -> None:
-    unit = unit_at("127.0.0.1", free_udp_port())
+    unit = make_unit("127.0.0.1", find_free_udp_port())
     content = bytes(number % 251 for number in range(size))
     with tftp.provide_folder(unit) as at:
         assert at.tftp and at.tftp.folder and unit.tftp
@@ -42,7 +42,7 @@ def test_client_receives_the_whole_file(tmp_path: Path, size: int) -> None:
 
 
 def test_uploads_and_files_outside_the_folder_are_refused(tmp_path: Path) -> None:
-    unit = unit_at("127.0.0.1", free_udp_port())
+    unit = make_unit("127.0.0.1", find_free_udp_port())
     (tmp_path / "mine").write_text("mine")
     with tftp.provide_folder(unit) as at:
         assert at.tftp and at.tftp.folder and unit.tftp
@@ -60,7 +60,7 @@ def test_uploads_and_files_outside_the_folder_are_refused(tmp_path: Path) -> Non
 
 
 def test_port_is_freed_and_a_port_in_use_is_a_lab_error() -> None:
-    unit = unit_at("127.0.0.1", free_udp_port())
+    unit = make_unit("127.0.0.1", find_free_udp_port())
     for _ in range(2):
         with tftp.provide_folder(unit):
             message = r"^TFTP: the server cannot listen at 127\.0\.0\.1 port \d+: .*Address already in use\. Check"
@@ -71,43 +71,43 @@ def test_port_is_freed_and_a_port_in_use_is_a_lab_error() -> None:
 def test_address_of_another_host_is_a_lab_error() -> None:
     with (
         pytest.raises(LabError, match=r"the server cannot listen at 192\.0\.2\.1 port .*annot assign"),
-        tftp.provide_folder(unit_at("192.0.2.1", free_udp_port())),
+        tftp.provide_folder(make_unit("192.0.2.1", find_free_udp_port())),
     ):
         pass
 
 
 def test_folder_of_the_lab_file_is_used(tmp_path: Path) -> None:
-    place = Tftp(server="127.0.0.1", folder=tmp_path)
-    unit = unit_at("127.0.0.1", 69).model_copy(update={"tftp": place})
+    entry = Tftp(server="127.0.0.1", folder=tmp_path)
+    unit = make_unit("127.0.0.1", 69).model_copy(update={"tftp": entry})
     with tftp.provide_folder(unit) as at:
         assert at is unit
 
 
-def request(name: str, *options: str, mode: str = "octet") -> bytes:
+def encode_request(name: str, *options: str, mode: str = "octet") -> bytes:
     """Return a read request (RFC 1350, section 5) with options (RFC 2347)."""
     return b"\0\1" + b"".join(word.encode() + b"\0" for word in (name, mode, *options))
 
 
 MALFORMED = {
-    "block size that is no number": request("hil-0/kernel", "blksize", "x"),
-    "block size beyond a datagram": request("hil-0/kernel", "blksize", "65500"),
+    "block size that is no number": encode_request("hil-0/kernel", "blksize", "x"),
+    "block size beyond a datagram": encode_request("hil-0/kernel", "blksize", "65500"),
     "option that is not ASCII": b"\0\1hil-0/kernel\0octet\0blksize\0\xff\xfe\0",
-    "option without a value": request("hil-0/kernel", "blksize"),
-    "option without an end": request("hil-0/kernel") + b"blksize\0008",
+    "option without a value": encode_request("hil-0/kernel", "blksize"),
+    "option without an end": encode_request("hil-0/kernel") + b"blksize\0008",
     "name that is not ASCII": b"\0\1\xff\xfe\0octet\0",
     "name without an end": b"\0\1hil-0/kernel",
-    "name with no letter": request(""),
-    "name that is far too long": request("x" * 5000),
-    "mode that is none": request("hil-0/kernel", mode="mail"),
-    "folder": request("hil-0"),
-    "folder above": request("../"),
+    "empty name": encode_request(""),
+    "name that is far too long": encode_request("x" * 5000),
+    "unknown mode": encode_request("hil-0/kernel", mode="mail"),
+    "folder": encode_request("hil-0"),
+    "folder above": encode_request("../"),
     "upload": b"\0\2taken\0octet\0",
-    "acknowledgement of nothing": b"\0\4\0\1",
+    "acknowledgement without a transfer": b"\0\4\0\1",
     "acknowledgement cut short": b"\0\4\0",
-    "data for nobody": b"\0\3\0\1data",
+    "data without a transfer": b"\0\3\0\1data",
     "error of an unknown number": b"\0\5\xff\xffwhat\0",
     "error without an end": b"\0\5\0\1",
-    "operation that is none": b"\xff\xff",
+    "unknown operation": b"\xff\xff",
     "one byte": b"\0",
     "nothing": b"",
     "noise": bytes(range(256)),
@@ -116,8 +116,8 @@ MALFORMED = {
 
 @pytest.fixture
 def kernel() -> Iterator[tuple[int, bytes]]:
-    """Run a server with a file `hil-0/kernel` of 20,000 bytes; give its port and the content of the file."""
-    unit, content = unit_at("127.0.0.1", free_udp_port()), bytes(number % 251 for number in range(20000))
+    """Run a server with a file `hil-0/kernel` of 20,000 bytes; yield its port and the content of the file."""
+    unit, content = make_unit("127.0.0.1", find_free_udp_port()), bytes(number % 251 for number in range(20000))
     with tftp.provide_folder(unit) as at:
         assert at.tftp and at.tftp.folder and unit.tftp
         (at.tftp.folder / "hil-0").mkdir()
@@ -125,7 +125,7 @@ def kernel() -> Iterator[tuple[int, bytes]]:
         yield unit.tftp.port, content
 
 
-def fetch(port: int, into: Path, during: Callable[[], None] = lambda: None) -> bytes:
+def download_kernel(port: int, into: Path, during: Callable[[], None] = lambda: None) -> bytes:
     """Fetch the file as a board does. :param during: called with each packet."""
     client = TftpClient("127.0.0.1", port)
     client.download("hil-0/kernel", str(into), packethook=lambda _packet: during(), timeout=2)
@@ -139,13 +139,13 @@ def test_malformed_packet_is_dropped_and_the_server_continues(
     port, content = kernel
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.sendto(packet, ("127.0.0.1", port))
-        assert fetch(port, tmp_path / "got") == content
+        assert download_kernel(port, tmp_path / "got") == content
 
 
 def test_server_continues_after_ten_thousand_mutated_packets(kernel: tuple[int, bytes], tmp_path: Path) -> None:
     port, content = kernel
     random = Random(4)
-    seeds = [*MALFORMED.values(), request("hil-0/kernel", "blksize", "1468", "tsize", "0")]
+    seeds = [*MALFORMED.values(), encode_request("hil-0/kernel", "blksize", "1468", "tsize", "0")]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         for number in range(10000):
             packet = bytearray(random.choice(seeds))
@@ -154,8 +154,8 @@ def test_server_continues_after_ten_thousand_mutated_packets(kernel: tuple[int, 
                 packet[random.randrange(len(packet))] = random.randrange(256)
             sender.sendto(bytes(packet), ("127.0.0.1", port))
             if number % 1000 == 0:
-                assert fetch(port, tmp_path / "got") == content
-    assert fetch(port, tmp_path / "got") == content
+                assert download_kernel(port, tmp_path / "got") == content
+    assert download_kernel(port, tmp_path / "got") == content
 
 
 @pytest.mark.parametrize("packet", [b"\xff\xff", b"\0\4\0", b"\0\6blksize\0x\0", b"\0\3\0\1data", b""])
@@ -193,15 +193,15 @@ def test_transfers_of_vanished_clients_are_freed(kernel: tuple[int, bytes], tmp_
     port, content = kernel
     for _ in range(3 * tftp_server.MAX_TRANSFERS):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
-            gone.sendto(request("hil-0/kernel"), ("127.0.0.1", port))
+            gone.sendto(encode_request("hil-0/kernel"), ("127.0.0.1", port))
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
-            assert fetch(port, tmp_path / "got") == content
+            assert download_kernel(port, tmp_path / "got") == content
         except TftpException:
             continue
         return
-    pytest.fail("the server serves nobody any more")
+    pytest.fail("the server serves no client any more: transfers of vanished clients are not freed")
 
 
 @contextmanager
@@ -209,7 +209,7 @@ def raw_client(port: int) -> Iterator[socket.socket]:
     """Open a client that has requested the file, for a test that sends each further packet itself."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(2)
-        client.sendto(request("hil-0/kernel"), ("127.0.0.1", port))
+        client.sendto(encode_request("hil-0/kernel"), ("127.0.0.1", port))
         yield client
 
 
@@ -249,21 +249,25 @@ def test_client_can_restart_its_transfer_from_the_same_port(kernel: tuple[int, b
         _, server = receive(client)
         client.sendto(b"\0\4\0\1", server)
         assert receive(client)[0] == b"\0\3\0\2"
-        client.sendto(request("hil-0/kernel"), ("127.0.0.1", kernel[0]))
+        client.sendto(encode_request("hil-0/kernel"), ("127.0.0.1", kernel[0]))
         head, another = receive(client)
         assert head == b"\0\3\0\1" and another != server
 
 
 def test_repeated_request_starts_one_transfer(kernel: tuple[int, bytes]) -> None:
     with raw_client(kernel[0]) as client:
-        client.sendto(request("hil-0/kernel"), ("127.0.0.1", kernel[0]))
+        client.sendto(encode_request("hil-0/kernel"), ("127.0.0.1", kernel[0]))
         _, server = receive(client)
         assert receive(client) == (b"\0\3\0\1", server)  # sent again, as nothing was acknowledged
 
 
 @pytest.mark.parametrize(
     ("packet", "code"),
-    [(request("hil-0"), 1), (request("hil-0/none"), 1), (request("hil-0/kernel", "blksize", "x"), 4)],
+    [
+        (encode_request("hil-0"), 1),
+        (encode_request("hil-0/none"), 1),
+        (encode_request("hil-0/kernel", "blksize", "x"), 4),
+    ],
     ids=["folder", "no such file", "block size that is no number"],
 )
 def test_refused_request_gets_an_error_packet(kernel: tuple[int, bytes], packet: bytes, code: int) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from console_player import LINUX, Player, UBootPlayer, linux, on_pty
+from console_player import LINUX, Player, UBootPlayer, on_pty, play_linux
 
 from fixtures.boot import login
 from fixtures.boot import uboot as uboot_room
@@ -22,7 +22,7 @@ PROMPT = "=> "
 
 
 @contextmanager
-def playing(
+def running_board(
     folder: Path,
     *,
     commands: Mapping[str, tuple[str, int]] | None = None,
@@ -44,7 +44,7 @@ def playing(
 
 def test_autoboot_is_interrupted_and_commands_run(tmp_path: Path) -> None:
     listing = "Filename 'kernel'.\r\nLoading: *#####\r\n\t 26.5 MiB/s\r\ndone\r\n"
-    with playing(tmp_path, commands={"tftpboot": (listing, 0)}) as (_, uboot, board):
+    with running_board(tmp_path, commands={"tftpboot": (listing, 0)}) as (_, uboot, board):
         uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
         assert uboot.run("version").strip().splitlines()[0] == "U-Boot 2023.01+dfsg-2"
         assert (
@@ -61,7 +61,7 @@ def test_autoboot_is_interrupted_and_commands_run(tmp_path: Path) -> None:
 
 def test_failing_command_is_a_lab_error_with_its_output(tmp_path: Path) -> None:
     error = "TFTP error: 'File not found' (1)\r\nNot retrying...\r\n"
-    with playing(tmp_path, commands={"tftpboot": (error, 1), "run": ("", -22)}) as (_, uboot, _board):
+    with running_board(tmp_path, commands={"tftpboot": (error, 1), "run": ("", -22)}) as (_, uboot, _board):
         uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
         with pytest.raises(
             LabError, match=r"^U-Boot: exit status 1 from 'tftpboot x': TFTP error: 'File not found' \(1\)"
@@ -74,14 +74,14 @@ def test_failing_command_is_a_lab_error_with_its_output(tmp_path: Path) -> None:
 
 def test_prompt_or_status_within_the_output_does_not_end_a_command(tmp_path: Path) -> None:
     printed = "a => b\r\nstatus=7 is not the end\r\nstatus=$?\r\n=> \r\n"
-    with playing(tmp_path, commands={"printenv": (printed, 0)}) as (_, uboot, _board):
+    with running_board(tmp_path, commands={"printenv": (printed, 0)}) as (_, uboot, _board):
         uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
         assert uboot.run("printenv").replace("\r", "").lstrip("\n") == printed.replace("\r", "")
 
 
 def test_long_output_is_read_quickly(tmp_path: Path) -> None:
     printed = "".join(f"variable{number}=value\r\n" for number in range(3000))
-    with playing(tmp_path, commands={"printenv": (printed, 0)}) as (_, uboot, _board):
+    with running_board(tmp_path, commands={"printenv": (printed, 0)}) as (_, uboot, _board):
         uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
         started = time.monotonic()
         assert len(uboot.run("printenv")) >= len(printed)
@@ -100,7 +100,7 @@ def test_silent_board_is_a_lab_error(tmp_path: Path) -> None:
 def test_missed_autoboot_countdown_is_a_lab_error(tmp_path: Path) -> None:
     message = r"(?s)U-Boot's prompt '=> ' did not come within 0\.3 s.*Booting from flash"
     with (
-        playing(tmp_path, countdown=0.0, autoboot="Booting from flash...\r\n") as (_, uboot, _board),
+        running_board(tmp_path, countdown=0.0, autoboot="Booting from flash...\r\n") as (_, uboot, _board),
         pytest.raises(LabError, match=message),
     ):
         uboot.interrupt_autoboot(COUNTDOWN, " ", 0.3)
@@ -141,7 +141,7 @@ def test_console_lost_during_a_command_is_a_lab_error(tmp_path: Path, monkeypatc
 
 
 def test_booti_leads_to_a_shell(tmp_path: Path) -> None:
-    with playing(tmp_path, kernel=linux) as (console, uboot, board):
+    with running_board(tmp_path, kernel=play_linux) as (console, uboot, board):
         uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
         watch_for_kernel_faults(console)
         uboot.start_kernel("booti ${kernel_addr_r} - ${fdtcontroladdr}")
@@ -153,7 +153,7 @@ def test_booti_leads_to_a_shell(tmp_path: Path) -> None:
 
 def test_image_refused_by_booti_is_a_lab_error(tmp_path: Path) -> None:
     refusal = {"booti": ("Bad Linux ARM64 Image magic!\r\n", 1)}
-    with playing(tmp_path, commands=refusal) as (console, uboot, _):
+    with running_board(tmp_path, commands=refusal) as (console, uboot, _):
         uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
         watch_for_kernel_faults(console)
         uboot.start_kernel("booti ${kernel_addr_r}")
@@ -163,17 +163,17 @@ def test_image_refused_by_booti_is_a_lab_error(tmp_path: Path) -> None:
             login.wait_for_kernel(console, 60, "=> ")
 
 
-def linux_that_prints(*parts: str) -> Callable[[Player], None]:
-    """Return a Linux that prints texts and stops."""
+def make_linux(*parts: str) -> Callable[[Player], None]:
+    """Return a function that plays a Linux which prints texts and hangs."""
     return lambda line: line.send_bytes("".join(parts).encode())
 
 
-HANGS = linux_that_prints(LINUX[: LINUX.index("Run /")] if "Run /" in LINUX else LINUX[: len(LINUX) // 2])
+HUNG_LINUX = make_linux(LINUX[: LINUX.index("Run /")] if "Run /" in LINUX else LINUX[: len(LINUX) // 2])
 
 
-def logging_in(folder: Path, kernel: Callable[[Player], None], timeout: float) -> Console:
+def boot_and_log_in(folder: Path, kernel: Callable[[Player], None], timeout: float) -> Console:
     """Boot and log in; return the console, closed."""
-    with playing(folder, kernel=kernel) as (console, uboot, _):
+    with running_board(folder, kernel=kernel) as (console, uboot, _):
         uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
         watch_for_kernel_faults(console)
         uboot.start_kernel("booti x")
@@ -184,7 +184,7 @@ def logging_in(folder: Path, kernel: Callable[[Player], None], timeout: float) -
 
 def test_hung_kernel_is_a_product_failure(tmp_path: Path) -> None:
     with pytest.raises(ProductError, match=r"^the kernel started, but no shell came: the login prompt 'login: ' did"):
-        logging_in(tmp_path, HANGS, 0.3)
+        boot_and_log_in(tmp_path, HUNG_LINUX, 0.3)
 
 
 def test_login_without_shell_is_a_product_failure(tmp_path: Path) -> None:
@@ -196,10 +196,10 @@ def test_login_without_shell_is_a_product_failure(tmp_path: Path) -> None:
     with pytest.raises(
         ProductError, match=r"(?s)no shell came: the shell's prompt '# ' did not come.*can't exec /bin/sh"
     ):
-        logging_in(tmp_path, linux_without_shell, 0.5)
+        boot_and_log_in(tmp_path, linux_without_shell, 0.5)
 
 
-FAULTY = {
+FAULT_LINES = {
     "kernel panic": "[    2.1] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)",
     "kernel oops": "[    2.1] Unable to handle kernel NULL pointer dereference at virtual address 0000000000000010",
     "kernel BUG": "[    2.1] kernel BUG at mm/slub.c:435!",
@@ -209,24 +209,25 @@ FAULTY = {
     "RCU stall": "[   21.0] rcu: INFO: rcu_sched detected stalls on CPUs/tasks:",
     "unexpected reset": "U-Boot 2023.01+dfsg-2+deb12u3 (Jun 22 2026 - 08:38:07 +0000)",
 }
+"""Kernel fault -> a line on the console that reports it."""
 
 
-@pytest.mark.parametrize("name", FAULTY)
+@pytest.mark.parametrize("name", FAULT_LINES)
 def test_kernel_fault_during_boot_is_a_product_failure_at_once(tmp_path: Path, name: str) -> None:
-    kernel = linux_that_prints(LINUX[: len(LINUX) // 2], "\r\n", FAULTY[name], "\r\n", "=> ")
+    kernel = make_linux(LINUX[: len(LINUX) // 2], "\r\n", FAULT_LINES[name], "\r\n", "=> ")
     started = time.monotonic()
     with pytest.raises(ProductError) as caught:
-        logging_in(tmp_path, kernel, 60)
-    assert str(caught.value) == f"{name}, seen on the console: {FAULTY[name]}"
+        boot_and_log_in(tmp_path, kernel, 60)
+    assert str(caught.value) == f"{name}, seen on the console: {FAULT_LINES[name]}"
     assert time.monotonic() - started < 10
 
 
 def test_unexpected_reset_after_the_login_is_detected(tmp_path: Path) -> None:
-    def later(line: Player) -> None:
-        linux(line)
-        line.send_text("\r\n" + FAULTY["unexpected reset"] + "\r\n")
+    def reset_after_login(line: Player) -> None:
+        play_linux(line)
+        line.send_text("\r\n" + FAULT_LINES["unexpected reset"] + "\r\n")
 
-    with playing(tmp_path, kernel=later) as (console, uboot, _):
+    with running_board(tmp_path, kernel=reset_after_login) as (console, uboot, _):
         uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
         watch_for_kernel_faults(console)
         uboot.start_kernel("booti x")
@@ -238,6 +239,6 @@ def test_unexpected_reset_after_the_login_is_detected(tmp_path: Path) -> None:
 
 def test_healthy_boot_matches_no_kernel_fault_pattern() -> None:
     patterns = {**FAULTS, "unexpected reset": BOOTLOADER_BANNER}
-    assert set(FAULTY) == set(patterns)
+    assert set(FAULT_LINES) == set(patterns)
     hits = [(name, line) for line in LINUX.splitlines() for name, pattern in patterns.items() if pattern.search(line)]
     assert hits == []

@@ -34,7 +34,7 @@ print(get_or_build("thing", "key", build, under=base / "cache"), flush=True)
 
 @contextmanager
 def builder(base: Path, seconds: float) -> Iterator[subprocess.Popen[str]]:
-    """Run a process that builds the thing, or waits for it."""
+    """Start a process that requests the build `thing`, which takes some seconds."""
     command = [sys.executable, "-c", BUILDER, str(base), str(seconds)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -43,18 +43,18 @@ def builder(base: Path, seconds: float) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def begun(base: Path, times: int, seconds: float = 10.0) -> bool:
-    """Whether that many builds have begun, in time."""
-    deadline = time.monotonic() + seconds
+def wait_for_builds(base: Path, count: int, timeout: float = 10.0) -> bool:
+    """Wait until a number of builds have begun. Return False if they have not within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
     notes = base / "begun"
-    while not (notes.exists() and notes.read_text().count("begun") >= times):
+    while not (notes.exists() and notes.read_text().count("begun") >= count):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.01)
     return True
 
 
-def names(folder: Path) -> list[str]:
+def list_names(folder: Path) -> list[str]:
     """Return the names in a folder, without the lock."""
     return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
@@ -64,32 +64,32 @@ def test_concurrent_processes_build_once_and_share_the_result(tmp_path: Path) ->
         outputs = [process.communicate(timeout=20)[0].strip() for process in (one, other)]
     assert outputs == [str(tmp_path / "cache/thing-key")] * 2
     assert (tmp_path / "begun").read_text() == "begun\n"
-    assert names(tmp_path / "cache") == ["thing-key"]
-    assert names(tmp_path / "cache/thing-key") == ["first", "second"]
+    assert list_names(tmp_path / "cache") == ["thing-key"]
+    assert list_names(tmp_path / "cache/thing-key") == ["first", "second"]
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_killed_build_leaves_no_result(tmp_path: Path, how: signal.Signals) -> None:
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_killed_build_leaves_no_result(tmp_path: Path, signal_number: signal.Signals) -> None:
     with builder(tmp_path, 60) as killed:
-        assert begun(tmp_path, 1)
-        os.kill(killed.pid, how)
+        assert wait_for_builds(tmp_path, 1)
+        os.kill(killed.pid, signal_number)
         killed.wait(10)
-    assert "thing-key" not in names(tmp_path / "cache")
+    assert "thing-key" not in list_names(tmp_path / "cache")
     with builder(tmp_path, 0) as next_one:
         assert next_one.communicate(timeout=20)[0].strip() == str(tmp_path / "cache/thing-key")
-    assert names(tmp_path / "cache") == ["thing-key"], "what the killed one had begun is still there"
-    assert names(tmp_path / "cache/thing-key") == ["first", "second"]
+    assert list_names(tmp_path / "cache") == ["thing-key"], "the folder of the killed build is left behind"
+    assert list_names(tmp_path / "cache/thing-key") == ["first", "second"]
 
 
 def test_waiting_process_builds_after_the_builder_was_killed(tmp_path: Path) -> None:
     with builder(tmp_path, 60) as killed, builder(tmp_path, 0) as waiting:
-        assert begun(tmp_path, 1)
+        assert wait_for_builds(tmp_path, 1)
         time.sleep(0.3)
         if (tmp_path / "cache/thing-key").exists():  # the other process was first
             return
         killed.kill()
         assert waiting.communicate(timeout=20)[0].strip() == str(tmp_path / "cache/thing-key")
-    assert names(tmp_path / "cache") == ["thing-key"]
+    assert list_names(tmp_path / "cache") == ["thing-key"]
 
 
 def test_failed_build_leaves_nothing_and_can_be_repeated(tmp_path: Path) -> None:
@@ -99,8 +99,10 @@ def test_failed_build_leaves_nothing_and_can_be_repeated(tmp_path: Path) -> None
 
     with pytest.raises(ValueError, match="no"):
         get_or_build("thing", "key", fail, under=tmp_path)
-    assert names(tmp_path) == []
-    assert names(get_or_build("thing", "key", lambda folder: (folder / "whole").touch(), under=tmp_path)) == ["whole"]
+    assert list_names(tmp_path) == []
+    assert list_names(get_or_build("thing", "key", lambda folder: (folder / "whole").touch(), under=tmp_path)) == [
+        "whole"
+    ]
 
 
 def test_cached_build_is_not_repeated(tmp_path: Path) -> None:
@@ -117,7 +119,7 @@ def test_unfinished_builds_of_others_are_kept(tmp_path: Path) -> None:
     for name in others:
         (tmp_path / name).mkdir()
     get_or_build("thing", "key", lambda folder: (folder / "whole").touch(), under=tmp_path)
-    assert names(tmp_path) == sorted([*others, "thing-key"])
+    assert list_names(tmp_path) == sorted([*others, "thing-key"])
 
 
 # Keys
@@ -153,7 +155,7 @@ def test_key_of_a_folder_depends_on_names_and_contents_of_its_files(tmp_path: Pa
     assert len(set(keys)) == 4
     (tree / "__pycache__").mkdir()
     (tree / "__pycache__/x.pyc").touch()
-    assert compute_key([tree]) == keys[-1], "what Python keeps for itself counts"
+    assert compute_key([tree]) == keys[-1], "__pycache__ changes the key"
 
 
 def test_modification_time_does_not_change_the_key(tmp_path: Path) -> None:
@@ -180,9 +182,9 @@ def test_unused_build_is_removed_for_a_new_one_of_the_same_name(tmp_path: Path) 
         os.utime(folder, (0, 0))
     get_or_build("thing", used, lambda _folder: None, under=tmp_path)
     get_or_build("thing", new, lambda _folder: None, under=tmp_path)
-    assert names(tmp_path) == [f"thing-{used}", f"thing-{new}", f"thing-else-{old}"]
+    assert list_names(tmp_path) == [f"thing-{used}", f"thing-{new}", f"thing-else-{old}"]
     get_or_build("thing-else", other, lambda _folder: None, under=tmp_path)
-    assert names(tmp_path) == [f"thing-{used}", f"thing-{new}", f"thing-else-{other}"]
+    assert list_names(tmp_path) == [f"thing-{used}", f"thing-{new}", f"thing-else-{other}"]
 
 
 def test_new_build_with_an_old_timestamp_is_kept(tmp_path: Path) -> None:

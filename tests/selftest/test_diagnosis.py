@@ -21,7 +21,7 @@ CANDIDATES = [f"{PROMISED} 150 passed", "cbc(aes-generic) 100 passed"]
 
 
 def answers(algorithm: str, *wrong: str, layers: tuple[str, ...] = LAYERS, **drivers: str) -> list[Record]:
-    """Vectors of an algorithm at every layer, wrong ones at those named."""
+    """Return the results of vectors of an algorithm at `layers`: wrong answers at the layers `wrong`."""
     usual = SOFT if algorithm == "AES-128-CTR" else PROMISED
     return [
         {
@@ -34,7 +34,7 @@ def answers(algorithm: str, *wrong: str, layers: tuple[str, ...] = LAYERS, **dri
 
 
 def proofs(*unproven: str, layers: tuple[str, ...] = LAYERS[1:], **drivers: str) -> list[Record]:
-    """A witness of AES-128-CBC at every layer, which kept still at those named."""
+    """Return the readings of a witness of AES-128-CBC at `layers`: it did not move at the layers `unproven`."""
     return [
         {
             "kind": "witness", "layer": layer, "algorithm": "AES-128-CBC", "proven": layer not in unproven,
@@ -45,23 +45,23 @@ def proofs(*unproven: str, layers: tuple[str, ...] = LAYERS[1:], **drivers: str)
 
 
 def promise(candidates: list[str] = CANDIDATES, **more: Any) -> Record:
-    """What the board file promises of AES-128-CBC, and what the kernel has."""
+    """Return the record of AES-128-CBC: the driver that the board file promises, and those that the kernel has."""
     return {
         "kind": "algorithm", "algorithm": "AES-128-CBC", "kernel": "cbc(aes)", "driver": PROMISED, "promised": True,
         "promise": PROMISED, "candidates": candidates, **more,
     }  # fmt: skip
 
 
-def row(*, driver: bool, passed: bool = False, seen: str = "crypt=0") -> Record:
-    """Return the record of a test of cryptodev's interface."""
+def interface_row(*, driver: bool, passed: bool = False, lacks: str = "") -> Record:
+    """Return the result of one row of the interface table of cryptodev."""
     return {
         "kind": "interface", "layer": "cryptodev", "row": "crypt-1MiB", "caller": "native", "passed": passed,
-        "seen": seen, "expected": {}, "driver": driver,
+        "seen": "crypt=0", "lacks": lacks, "expected": {}, "driver": driver,
     }  # fmt: skip
 
 
-def failed(*evidence: Evidence, reason: str = "wrong") -> Record:
-    """A test that failed, with what it observed."""
+def failed_test(*evidence: Evidence, reason: str = "wrong") -> Record:
+    """Return the record of a failed test with its evidence."""
     return {
         "kind": "test", "nodeid": "t.py::t", "outcome": "failed", "seconds": 0.1, "reason": reason,
         "evidence": [each.to_record() for each in evidence],
@@ -71,14 +71,14 @@ def failed(*evidence: Evidence, reason: str = "wrong") -> Record:
 CBC, CTR = "AES-128-CBC", "AES-128-CTR"
 NONE = LAYERS[1:]
 CASES: dict[str, tuple[list[Record], str | None, str]] = {
-    "wrong below both ways in, right with another driver": (
+    "wrong at cryptodev and AF_ALG, right with another driver": (
         [*answers(CBC, *LAYERS[1:]), *answers(CTR)], "driver", "certain"),
-    "right in one go, wrong in other ways at the engine": (
+    "right in one call, wrong in stream patterns at the engine": (
         [*answers(CBC), *answers(CBC, "engine", "engine-explicit"), *answers(CTR)], "engine", "likely"),
-    "right in one go, wrong in other ways from cryptodev up": (
+    "right in one call, wrong in stream patterns from cryptodev up": (
         [*answers(CBC), *answers(CBC, *LAYERS[1:4]), *answers(CBC)], "cryptodev", "certain"),
-    "wrong below both ways in, nothing to compare": (answers(CBC, *LAYERS[1:]), "driver", "likely"),
-    "wrong from cryptodev up, right beside it": (answers(CBC, *LAYERS[1:4]), "cryptodev", "certain"),
+    "wrong at cryptodev and AF_ALG, no other driver to compare": (answers(CBC, *LAYERS[1:]), "driver", "likely"),
+    "wrong from cryptodev up, right at AF_ALG": (answers(CBC, *LAYERS[1:4]), "cryptodev", "certain"),
     "wrong at cryptodev, right with another driver": (
         answers(CBC, "cryptodev", afalg="cbc-aes-ce"), None, "unknown"),
     "wrong at cryptodev with the accelerator, right there with software": (
@@ -88,19 +88,19 @@ CASES: dict[str, tuple[list[Record], str | None, str]] = {
     "wrong at cryptodev with the accelerator and with software": (
         [*answers(CBC, *LAYERS[1:4]), promise(), *answers(CTR, *LAYERS[1:4])], "cryptodev", "certain"),
     "wrong at cryptodev, AF_ALG not tested": (answers(CBC, "cryptodev", layers=LAYERS[:4]), None, "unknown"),
-    "wrong at cryptodev, and for another algorithm right there by chance": (
+    "wrong at cryptodev, right there by chance for another algorithm": (
         [*answers(CTR, *LAYERS[1:4]), *answers(CBC, "engine")], "cryptodev", "certain"),
     "wrong at the engine alone": (answers(CBC, "engine", "engine-explicit"), "engine", "likely"),
-    "wrong at the engine, nothing below was tested": (answers(CBC, "engine", layers=LAYERS[:2]), None, "unknown"),
-    "AF_ALG alone does not answer": (answers(CBC, "afalg", afalg="nobody"), "kernel", "likely"),
-    "wrong everywhere, software too": (answers(CBC, *LAYERS), None, "unknown"),
+    "wrong at the engine, no layer below tested": (answers(CBC, "engine", layers=LAYERS[:2]), None, "unknown"),
+    "no driver answers at AF_ALG alone": (answers(CBC, "afalg", afalg="nobody"), "kernel", "likely"),
+    "wrong at every layer, software included": (answers(CBC, *LAYERS), None, "unknown"),
     "wrong in OpenSSL's software alone": (answers(CBC, "openssl"), "openssl", "likely"),
     "the default configuration alone does not offload": (proofs("engine"), "engine", "likely"),
     "no engine offloads, cryptodev does": (proofs("engine", "engine-explicit"), "engine", "likely"),
     "offload at cryptodev, not through AF_ALG": (proofs("afalg"), "kernel", "likely"),
     "another driver has the higher priority": (
         [*proofs(*NONE, cryptodev="cbc-aes-ce"), promise([*CANDIDATES, "cbc-aes-ce 300 passed"])], "kernel", "certain"),
-    "the promised driver is not there": (
+    "the promised driver is not registered": (
         [*proofs(*NONE, cryptodev="cbc(aes-generic)"), promise(CANDIDATES[1:])], "driver", "certain"),
     "the promised driver failed its self-test": (
         [*proofs(*NONE, cryptodev="cbc(aes-generic)"), promise([f"{PROMISED} 150 unknown"])], "driver", "certain"),
@@ -108,27 +108,28 @@ CASES: dict[str, tuple[list[Record], str | None, str]] = {
     "no offload, and /proc/crypto was not read": (proofs(*NONE, cryptodev="cbc-aes-ce"), None, "unknown"),
     "the engine does not offer what cryptodev does": (
         [*answers(CBC), promise(offered=False)], "engine", "certain"),
-    "two layers by themselves": ([*answers(CBC, "engine"), *proofs("afalg")], None, "unknown"),
-    "nothing was tested layer by layer": ([], None, "unknown"),
-    "cryptodev answers wrongly by itself": ([*answers(CBC), row(driver=False)], "cryptodev", "certain"),
-    "cryptodev answers wrongly, and so does the engine": (
-        [*answers(CBC, "engine"), row(driver=False)], "cryptodev", "likely"),
-    "a row at which a driver has a part, vectors are right": (
-        [*answers(CBC), row(driver=True)], "cryptodev", "likely"),
-    "a row at which a driver has a part, no vectors": ([row(driver=True)], "cryptodev", "likely"),
-    "a row at which a driver has a part, its vectors are wrong too": (
-        [*answers(CBC, *LAYERS[1:]), *answers(CTR), row(driver=True)], "driver", "certain"),
-    "a row at which a driver has a part, and a wrong answer above now and then": (
-        [*answers(CBC), *answers(CTR, "engine"), row(driver=True)], "engine", "likely"),
-    "what a row needs is not there": ([row(driver=True, seen="lacks=21/0:ENOENT")], None, "unknown"),
-    "the rows are right": ([*answers(CBC, "engine"), row(driver=False, passed=True)], "engine", "likely"),
+    "two layers fail independently": ([*answers(CBC, "engine"), *proofs("afalg")], None, "unknown"),
+    "no test ran at single layers": ([], None, "unknown"),
+    "a row that no driver affects is wrong": ([*answers(CBC), interface_row(driver=False)], "cryptodev", "certain"),
+    "a row that no driver affects is wrong, and so is the engine": (
+        [*answers(CBC, "engine"), interface_row(driver=False)], "cryptodev", "likely"),
+    "a row that a driver may affect is wrong, vectors are right": (
+        [*answers(CBC), interface_row(driver=True)], "cryptodev", "likely"),
+    "a row that a driver may affect is wrong, no vectors": ([interface_row(driver=True)], "cryptodev", "likely"),
+    "a row that a driver may affect is wrong, its vectors too": (
+        [*answers(CBC, *LAYERS[1:]), *answers(CTR), interface_row(driver=True)], "driver", "certain"),
+    "a row that a driver may affect is wrong, and vectors at the engine": (
+        [*answers(CBC), *answers(CTR, "engine"), interface_row(driver=True)], "engine", "likely"),
+    "an algorithm that a row needs is missing": (
+        [interface_row(driver=True, lacks="21/0:ENOENT")], None, "unknown"),
+    "the rows are right": ([*answers(CBC, "engine"), interface_row(driver=False, passed=True)], "engine", "likely"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_diagnosis_names_the_culprit(case: str) -> None:
     records, layer, confidence = CASES[case]
-    found = diagnose([*records, failed()])
+    found = diagnose([*records, failed_test()])
     assert (found.layer, found.confidence) == (layer, confidence), found
     assert found.because
 
@@ -149,15 +150,15 @@ def test_diagnosis_names_the_culprit(case: str) -> None:
     ],
 )
 def test_loader_evidence_names_the_layer(evidence: Evidence, layer: str | None) -> None:
-    assert diagnose([failed(evidence)]).layer == layer
+    assert diagnose([failed_test(evidence)]).layer == layer
 
 
 RUNS = Path(__file__).parent / "data/diagnosis"
-"""Lines from the run records of boards that were with an injected fault, named after what was bad."""
+"""Folder of lines from run records of virtual boards with an injected fault, named after the fault."""
 
 
-def of_a_run(name: str) -> list[Record]:
-    """The lines of a real run."""
+def read_run(name: str) -> list[Record]:
+    """Return the lines of a recorded run."""
     return [json.loads(line) for line in (RUNS / f"{name}.jsonl").read_text().splitlines()]
 
 
@@ -174,29 +175,29 @@ def of_a_run(name: str) -> list[Record]:
     ],
 )
 def test_recorded_run_has_the_known_culprit(name: str, layer: str | None, confidence: str, because: str) -> None:
-    found = diagnose(of_a_run(name))
+    found = diagnose(read_run(name))
     assert (found.layer, found.confidence) == (layer, confidence), found
     assert because in "; ".join(found.because)
 
 
 SENTENCES = ("reason", "why", "because", "details", "detail", "stack")
-"""Fields of the record that hold text for people, or text of the kernel's that is recorded as typed fields, too."""
+"""Fields of the record that hold sentences, or kernel output that is also recorded in typed fields."""
 
 
-def reworded(value: Any) -> Any:
-    """A record in which every sentence is replaced by other words."""
+def replace_sentences(value: Any) -> Any:
+    """Return a value of a record with every sentence replaced by other words."""
     if isinstance(value, list):
-        return [reworded(each) for each in value]
+        return [replace_sentences(each) for each in value]
     if not isinstance(value, dict):
         return value
-    return {name: "lorem ipsum" if name in SENTENCES else reworded(each) for name, each in value.items()}
+    return {name: "lorem ipsum" if name in SENTENCES else replace_sentences(each) for name, each in value.items()}
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in RUNS.glob("*.jsonl")))
 def test_culprit_does_not_depend_on_the_wording_of_messages(name: str) -> None:
-    records = of_a_run(name)
-    found, other = diagnose(records), diagnose(reworded(records))
-    assert reworded(records) != records
+    records = read_run(name)
+    found, other = diagnose(records), diagnose(replace_sentences(records))
+    assert replace_sentences(records) != records
     assert (other.layer, other.confidence) == (found.layer, found.confidence)
 
 
@@ -208,32 +209,32 @@ def test_culprit_does_not_depend_on_the_wording_of_messages(name: str) -> None:
     Evidence("kernel fault", modules=("cryptodev",), detail="kernel oops"),
 ])  # fmt: skip
 def test_culprit_does_not_depend_on_the_detail_of_evidence(evidence: Evidence) -> None:
-    record = failed(evidence)
-    found, other = diagnose([record]), diagnose([reworded(record)])
+    record = failed_test(evidence)
+    found, other = diagnose([record]), diagnose([replace_sentences(record)])
     assert (other.layer, other.confidence) == (found.layer, found.confidence)
     assert found.layer
 
 
-def changed(name: str, which: Callable[[Record], bool], **new: Any) -> list[Record]:
-    """The lines of a real run, some of them changed."""
-    records = of_a_run(name)
+def change_run(name: str, which: Callable[[Record], bool], **new: Any) -> list[Record]:
+    """Return the lines of a recorded run, with new values in the lines that `which` selects."""
+    records = read_run(name)
     assert any(which(record) for record in records)
     return [{**record, **new} if which(record) else record for record in records]
 
 
-def is_at(layer: str) -> Callable[[Record], bool]:
-    """Vectors at a layer."""
-    return lambda record: record["kind"] == "vectors" and record["layer"] == layer
+def is_vectors_record_at(*layers: str) -> Callable[[Record], bool]:
+    """Return a predicate for the records of vectors at these layers."""
+    return lambda record: record["kind"] == "vectors" and record["layer"] in layers
 
 
 CONTRADICTIONS: dict[str, list[Record]] = {
-    "/proc/crypto has none and the engine gets none, and all below it answers": changed(
-        "kernel-no-ctr", lambda it: is_at("cryptodev")(it) or is_at("afalg")(it), failed=0, driver="ctr(aes-ce)"),
-    "no AF_ALG, and right answers through it": [*of_a_run("kernel-no-afalg"), *answers(CTR)],
-    "the driver is there after all": changed(
+    "no driver in /proc/crypto and none for the engine, and right answers below": change_run(
+        "kernel-no-ctr", is_vectors_record_at("cryptodev", "afalg"), failed=0, driver="ctr(aes-ce)"),
+    "no AF_ALG, and right answers through it": [*read_run("kernel-no-afalg"), *answers(CTR)],
+    "the driver is missing, and in /proc/crypto": change_run(
         "driver-unbound", lambda record: record["kind"] == "algorithm", candidates=CANDIDATES[::-1]),
-    "the ioctl fails, and the answers of cryptodev are wrong, too": changed(
-        "cryptodev-no-hash-copy", lambda it: is_at("cryptodev")(it) or is_at("afalg")(it), failed=1),
+    "the ioctl fails, and the answers of cryptodev are wrong": change_run(
+        "cryptodev-no-hash-copy", is_vectors_record_at("cryptodev", "afalg"), failed=1),
 }  # fmt: skip
 
 
@@ -243,38 +244,38 @@ def test_contradictory_evidence_has_no_culprit(case: str) -> None:
     assert (found.layer, found.confidence) == (None, "unknown"), found
 
 
-def test_few_wrong_answers_are_taken_for_chance() -> None:
-    """One answer of many, or as many as twice a coincidence makes; and three, at two layers alike."""
-    assert diagnose([*of_many(1, "engine"), failed()]).layer is None
-    assert diagnose([*of_many(1, *LAYERS[1:3]), failed()]).layer is None
-    assert diagnose([*of_many(3, *LAYERS[1:3]), failed()]).layer == "engine"
+def test_single_wrong_answers_have_no_culprit() -> None:
+    """One wrong answer of 500 may be chance, at two layers too; three at each of two layers are not."""
+    assert diagnose([*answers_of_500(1, "engine"), failed_test()]).layer is None
+    assert diagnose([*answers_of_500(1, *LAYERS[1:3]), failed_test()]).layer is None
+    assert diagnose([*answers_of_500(3, *LAYERS[1:3]), failed_test()]).layer == "engine"
 
 
-def of_many(wrong: int, *layers: str) -> list[Record]:
-    """Answers of AES-128-CBC: so many of 500 wrong at some layers."""
+def answers_of_500(wrong: int, *layers: str) -> list[Record]:
+    """Return the results of 500 vectors of AES-128-CBC, with a number of wrong answers at some layers."""
     return [{**record, "total": 500, "failed": wrong if record["failed"] else 0} for record in answers(CBC, *layers)]
 
 
-def timed(**milliseconds: float) -> list[Record]:
-    """How long an operation takes at each layer, as a run with a broken floor has it."""
-    times = [
+def times(**milliseconds: float) -> list[Record]:
+    """Return the records of a run below a floor: time per operation at each layer, and a failed test."""
+    records = [
         {"kind": "pace", "layer": layer.replace("_", "-"), "algorithm": CBC, "seconds": value / 1000}
         for layer, value in milliseconds.items()
     ]
-    return [*times, failed(Evidence("below floor"))]
+    return [*records, failed_test(Evidence("below floor"))]
 
 
 @pytest.mark.parametrize(
     ("records", "layer"),
     [
-        (timed(openssl=3.5, engine=353, engine_explicit=351, cryptodev=352, afalg=352), "driver"),  # of a real run
-        (timed(openssl=6.8, engine=366, engine_explicit=367, cryptodev=352, afalg=3.2), "cryptodev"),  # of a real run
-        (timed(openssl=3.5, engine=353, engine_explicit=351, cryptodev=4, afalg=3), "engine"),
-        (timed(openssl=3.5, engine=5, engine_explicit=5, cryptodev=4, afalg=300), "kernel"),
-        (timed(openssl=353, engine=353, engine_explicit=351, cryptodev=352, afalg=352), None),  # the whole board
-        (timed(openssl=3.5, engine=353), None),  # not tested below
-        (timed(openssl=3.5, engine=5, engine_explicit=5, cryptodev=4, afalg=3), None),  # nothing is slow
-        ([*timed(openssl=3.5, engine=353, cryptodev=352, afalg=352)[:-1], failed()], None),  # no bound is broken
+        (times(openssl=3.5, engine=353, engine_explicit=351, cryptodev=352, afalg=352), "driver"),  # recorded
+        (times(openssl=6.8, engine=366, engine_explicit=367, cryptodev=352, afalg=3.2), "cryptodev"),  # recorded
+        (times(openssl=3.5, engine=353, engine_explicit=351, cryptodev=4, afalg=3), "engine"),
+        (times(openssl=3.5, engine=5, engine_explicit=5, cryptodev=4, afalg=300), "kernel"),
+        (times(openssl=353, engine=353, engine_explicit=351, cryptodev=352, afalg=352), None),  # the whole board
+        (times(openssl=3.5, engine=353), None),  # no layer below tested
+        (times(openssl=3.5, engine=5, engine_explicit=5, cryptodev=4, afalg=3), None),  # nothing is slow
+        ([*times(openssl=3.5, engine=353, cryptodev=352, afalg=352)[:-1], failed_test()], None),  # no bound is broken
     ],
 )
 def test_slow_layer_is_the_culprit(records: list[Record], layer: str | None) -> None:
@@ -282,8 +283,8 @@ def test_slow_layer_is_the_culprit(records: list[Record], layer: str | None) -> 
     assert (found.layer, found.confidence) == (layer, "likely" if layer else "unknown"), found
 
 
-def blocked(*stack: str, promised: str = PROMISED) -> list[Record]:
-    """A command that did not end, and where in the kernel its task is."""
+def blocked_task(*stack: str, promised: str = PROMISED) -> list[Record]:
+    """Return the records of a command that timed out, with the kernel stack of its task."""
     lines = "\n".join(f"[<0>] {line}" for line in stack)
     return [
         {
@@ -293,7 +294,7 @@ def blocked(*stack: str, promised: str = PROMISED) -> list[Record]:
             "modules": list(modules_of_trace(lines)),
             "promised": [promised],
         },
-        failed(Evidence("command timeout")),
+        failed_test(Evidence("command timeout")),
     ]
 
 
@@ -303,11 +304,15 @@ WAITING = "cipher_run+0x1c/0x80 [cryptodev]"
 @pytest.mark.parametrize(
     ("records", "layer", "because"),
     [
-        (blocked("ctrl_vq+0x9c/0x100 [virtio_crypto]", WAITING), "driver", "in its module virtio_crypto"),
-        (blocked("jr_enqueue+0x9c/0x100 [caam_jr]", promised="cbc-aes-caam"), "driver", "in its module caam_jr"),
-        (blocked(WAITING), None, "which may wait for itself or for a driver"),
-        (blocked("do_wait+0x1/0x2"), None, "not tested"),
-        (blocked("ctrl_vq+0x9c/0x100 [virtio_crypto]", promised="cbc-aes-caam"), None, "which may wait for itself or"),
+        (blocked_task("ctrl_vq+0x9c/0x100 [virtio_crypto]", WAITING), "driver", "in its module virtio_crypto"),
+        (blocked_task("jr_enqueue+0x9c/0x100 [caam_jr]", promised="cbc-aes-caam"), "driver", "in its module caam_jr"),
+        (blocked_task(WAITING), None, "which may wait for itself or for a driver"),
+        (blocked_task("do_wait+0x1/0x2"), None, "not tested"),
+        (
+            blocked_task("ctrl_vq+0x9c/0x100 [virtio_crypto]", promised="cbc-aes-caam"),
+            None,
+            "which may wait for itself or",
+        ),
     ],
 )
 def test_blocked_task_names_the_module_it_waits_in(records: list[Record], layer: str | None, because: str) -> None:
@@ -327,8 +332,8 @@ OOPS = """kernel oops, seen on the console: Unable to handle kernel NULL pointer
 
 
 def kernel_fault(console_output: str) -> Record:
-    """A test during which the kernel faulted, with the console's text of it."""
-    return failed(Evidence("kernel fault", modules=modules_of_fault(console_output), detail="kernel oops"))
+    """Return the record of a test during which the kernel faulted with this console output."""
+    return failed_test(Evidence("kernel fault", modules=modules_of_fault(console_output), detail="kernel oops"))
 
 
 IN_DRIVER, IN_CRYPTODEV = "virtio_crypto_done+0x1/0x2 [virtio_crypto]", "session_close+0x6c/0x150 [cryptodev]"
@@ -361,7 +366,7 @@ def test_run_without_failure_has_no_culprit() -> None:
 
 
 def test_verdict_and_terminal_name_the_culprit() -> None:
-    records = [*answers(CBC, "engine", "engine-explicit"), *answers(CTR), failed()]
+    records = [*answers(CBC, "engine", "engine-explicit"), *answers(CTR), failed_test()]
     verdict = decide(records, diagnose(records))
     assert (verdict.outcome, verdict.culprit, verdict.confidence) == ("bad", "engine", "likely")
     line = {

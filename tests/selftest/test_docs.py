@@ -16,7 +16,7 @@ from fixtures.lab.labfile import load_lab
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 RECORD = Path(__file__).parent / "data/record/before-evidence"
-"""Run record of the last release."""
+"""Run record of an earlier release."""
 FENCE = re.compile(r"^```sh(?P<kind>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?P<target>[^)#:]+)(#[^)]*)?\)")
 
@@ -48,7 +48,7 @@ def commands(*kinds: str) -> list[Command]:
     ]
 
 
-def run(command: str, *more: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def run_command(command: str, *more: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run a command of the documentation with this interpreter's pytest and packages."""
     words = shlex.split(command)
     program = [sys.executable, "-m", "pytest"] if words[0] == "pytest" else [sys.executable]
@@ -67,23 +67,23 @@ def test_every_command_is_of_a_known_kind() -> None:
 def test_command_works(command: Command, tmp_path: Path) -> None:
     if "runs/latest" in command.text:
         shutil.copytree(RECORD, tmp_path / "runs/latest")
-        done = run(command.text.replace("runs/latest", str(tmp_path / "runs/latest")))
+        result = run_command(command.text.replace("runs/latest", str(tmp_path / "runs/latest")))
     else:
-        done = run(command.text)
-    assert done.returncode == 0, done.stdout + done.stderr
+        result = run_command(command.text)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("command", commands("virt"), ids=str)
 def test_command_for_the_virtual_board_is_accepted(command: Command) -> None:
     """Everything up to the boot is run: options, board file, vectors, collection. CI runs whole gates."""
-    done = run(command.text, "--collect-only", "-q")
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = run_command(command.text, "--collect-only", "-q")
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.fixture(scope="module")
 def help_text() -> str:
     """Output of `pytest --help`."""
-    return run("pytest --help").stdout
+    return run_command("pytest --help").stdout
 
 
 @pytest.mark.parametrize("command", commands("hardware"), ids=str)
@@ -125,8 +125,8 @@ def test_example_lab_file_is_valid(tmp_path: Path) -> None:
 )
 def test_example_of_a_ci_job_fits_the_schema(file: str, schema: str) -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, f"examples/{file}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def gate_lines(file: str) -> list[str]:
@@ -151,8 +151,8 @@ def test_gate_of_a_ci_example_is_accepted(file: str, tmp_path: Path) -> None:
     for line in lines:
         arguments = line.partition(" -- ")[2] or "virt"
         arguments = arguments.replace("build/image", str(image))
-        done = run(f"pytest --board {arguments}", "--lab", str(lab), "--collect-only", "-q")
-        assert done.returncode == 0, done.stdout + done.stderr
+        result = run_command(f"pytest --board {arguments}", "--lab", str(lab), "--collect-only", "-q")
+        assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_pre_commit_has_the_versions_of_tox() -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from gate_run import Gate
 from host_board import host_board
-from ports import free_udp_port
-from powered import powered
+from ports import find_free_udp_port
+from powered import is_on
 from simulated_board import SimulatedBoard
 
 BOOT = "tests/test_boot.py"
@@ -23,8 +23,8 @@ BAD_PACKET = b"\0\1hil-sim/kernel\0octet\0blksize\0x\0"
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("thread", "thread 'unlucky' of the suite ended: ValueError: nobody waits for this"),
-        ("finalizer", "exception ignored in Unlucky.__del__: ValueError: nobody waits for this"),
+        ("thread", "thread 'failing' of the suite ended: ValueError: raised outside of any test"),
+        ("finalizer", "exception ignored in FailingFinalizer.__del__: ValueError: raised outside of any test"),
     ],
 )
 def test_exception_outside_of_tests_is_a_lab_error(
@@ -32,9 +32,9 @@ def test_exception_outside_of_tests_is_a_lab_error(
 ) -> None:
     with host_board(tmp_path) as host:
         run = host.run_gate(*workers, "-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": source})
-    assert run.status == 9, run.text
+    assert run.exit_status == 9, run.text
     assert run.tests("passed") and not run.tests("failed") and not run.tests("error")
-    (error,) = run.of("harness_error")  # though each test raises one
+    (error,) = run.records_of("harness_error")  # though each test raises one
     assert (error["source"], error["reason"]) == (source, reason)
     assert "background_error.py" in error["details"]
     assert run.verdict["why"][0] == f"lab: {reason}"
@@ -43,37 +43,37 @@ def test_exception_outside_of_tests_is_a_lab_error(
 def test_finalizer_run_by_the_garbage_collector_counts_for_the_verdict(tmp_path: Path) -> None:
     with host_board(tmp_path) as host:
         run = host.run_gate("-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": "cycle"})
-    assert run.status == 9, run.text
-    assert [error["source"] for error in run.of("harness_error")] == ["finalizer"]
+    assert run.exit_status == 9, run.text
+    assert [error["source"] for error in run.records_of("harness_error")] == ["finalizer"]
 
 
 @pytest.mark.parametrize("kind", ["exit", "leak"])
 def test_system_exit_of_a_thread_and_unclosed_socket_are_no_errors(tmp_path: Path, kind: str) -> None:
     with host_board(tmp_path) as host:
         run = host.run_gate("-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": kind})
-    assert run.status == 0, run.text
+    assert run.exit_status == 0, run.text
 
 
 @pytest.mark.parametrize("kind", ["late finalizer", "late thread"])
 def test_exception_after_the_verdict_does_not_change_the_exit_status(tmp_path: Path, kind: str) -> None:
     with host_board(tmp_path) as host:
         run = host.run_gate("-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": kind})
-    assert run.status == 0 and "OUTCOME  good, exit status 0" in run.text, run.text
-    assert "offload-hil: after the verdict: " in run.text and "ValueError: nobody waits for this" in run.text
+    assert run.exit_status == 0 and "OUTCOME  good, exit status 0" in run.text, run.text
+    assert "offload-hil: after the verdict: " in run.text and "ValueError: raised outside of any test" in run.text
 
 
 @contextmanager
-def power_follows_file(board: SimulatedBoard, power: Path) -> Iterator[None]:
-    """Switch a simulated board as a file with the content "on" or "off" changes."""
+def power_from_file(board: SimulatedBoard, power: Path) -> Iterator[None]:
+    """Power a simulated board on and off as the content of a file changes between "on" and "off"."""
     end = threading.Event()
 
     def follow() -> None:
-        was_on = False
+        had_power = False
         while not end.wait(0.02):
-            is_on = powered(power)
-            if is_on != was_on:
-                board.on() if is_on else board.off()
-            was_on = is_on
+            has_power = is_on(power)
+            if has_power != had_power:
+                board.on() if has_power else board.off()
+            had_power = has_power
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()
@@ -86,13 +86,13 @@ def power_follows_file(board: SimulatedBoard, power: Path) -> Iterator[None]:
 
 def test_malformed_packet_to_the_tftp_server_changes_no_verdict(tmp_path: Path) -> None:
     """With the TFTP server that the suite runs for a lab without one: a whole boot, then the tests."""
-    port, power, place = free_udp_port(), tmp_path / "power", tmp_path / "place"
-    place.mkdir()
+    port, power, temporary = find_free_udp_port(), tmp_path / "power", tmp_path / "tmp"
+    temporary.mkdir()
     (tmp_path / "image").mkdir()
     (tmp_path / "image/kernel").write_text("k")  # the simulated board reports that it fetched one byte
     board = {"extends": "virt", "made_by": None, "boot": {"tftp": ["tftpboot 80000000 {kernel}", "booti 80000000"]}}
     (tmp_path / "sim.yaml").write_text(json.dumps(board))
-    with SimulatedBoard() as simulated, power_follows_file(simulated, power):
+    with SimulatedBoard() as simulated, power_from_file(simulated, power):
         unit = {
             "name": "sim",
             "board": "sim",
@@ -107,12 +107,12 @@ def test_malformed_packet_to_the_tftp_server_changes_no_verdict(tmp_path: Path) 
         }
         (tmp_path / "lab.yaml").write_text(json.dumps({"units": [unit]}))
         options = ("--board", tmp_path / "sim.yaml", "--lab", tmp_path / "lab.yaml", "--image", tmp_path / "image")
-        with Gate(place, *options, BOOT) as gate, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        with Gate(temporary, *options, BOOT) as gate, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             gate.await_text("powering on")
             deadline = time.monotonic() + 0.5
             while time.monotonic() < deadline:
                 sender.sendto(BAD_PACKET, ("127.0.0.1", port))
                 time.sleep(0.01)
-            run = gate.end()
-    assert run.status == 0, run.text
-    assert len(run.tests("passed")) == 2 and not run.of("harness_error")
+            run = gate.wait()
+    assert run.exit_status == 0, run.text
+    assert len(run.tests("passed")) == 2 and not run.records_of("harness_error")

@@ -38,6 +38,8 @@ def test_operation_time_is_measured_for_every_promised_algorithm(tmp_path: Path)
         host.board["extends"] = "ls1046a"
         host.board["throughput"] = []
         run = host.run_gate("tests/test_throughput.py")
-    assert run.status == 0, run.text
-    assert {(line["algorithm"], line["layer"]) for line in run.of("pace")} == {(name, "openssl") for name in PROMISED}
+    assert run.exit_status == 0, run.text
+    assert {(line["algorithm"], line["layer"]) for line in run.records_of("pace")} == {
+        (name, "openssl") for name in PROMISED
+    }
     assert len(run.tests("passed")) == len(PROMISED)

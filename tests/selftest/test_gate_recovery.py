@@ -11,7 +11,7 @@ CONSOLE_ONLY = Abilities(can_boot=False, has_console=True, was_up=True)
 
 
 def steps_of_lab_errors(unit: Abilities, count: int) -> list[Step]:
-    """Return the steps that follow so many errors of the lab in a row."""
+    """Return the steps that follow a number of lab errors in a row."""
     recovery = Recovery()
     recovery.begin_lease()
     recovery.start(unit)
@@ -47,7 +47,7 @@ def test_no_step_is_taken_twice_on_one_lease() -> None:
     assert recovery.step is Step.QUARANTINE
 
 
-def test_recovery_of_another_unit_starts_with_the_first_step() -> None:
+def test_recovery_starts_anew_with_another_unit() -> None:
     recovery = Recovery()
     recovery.start(BOOTED)
     for _ in range(4):
@@ -92,7 +92,7 @@ def test_unreachable_unit_is_quarantined_at_once() -> None:
     assert recovery.step is Step.QUARANTINE
 
 
-def test_cause_is_cleared_when_its_step_succeeds() -> None:
+def test_each_cause_starts_one_recovery_step() -> None:
     recovery = Recovery()
     recovery.start(BOOTED)
     assert recovery.begin_step() == ""

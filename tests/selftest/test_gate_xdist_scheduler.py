@@ -34,8 +34,8 @@ class Node:
         self.ended = True
 
 
-class Lab:
-    """Workers, and the tests that they ran."""
+class Workers:
+    """Workers of pytest-xdist under the scheduler, and the tests that they ran."""
 
     def __init__(self, *gates: int) -> None:
         """:param gates: number of the gate of each worker."""
@@ -50,7 +50,7 @@ class Lab:
             self.scheduling.add_node_collection(cast("WorkerController", node), TESTS)
         self.scheduling.schedule()
 
-    def run_one(self, node: Node) -> bool:
+    def run_one_test(self, node: Node) -> bool:
         """Let a worker run a test, as xdist's do: only if another follows, or if it shuts down."""
         if len(node.assigned) < 2 and not (node.assigned and node.ended):
             return False
@@ -60,65 +60,65 @@ class Lab:
         self.scheduling.mark_test_complete(cast("WorkerController", node), index)
         return True
 
-    def leave(self, node: Node, why: str = "") -> None:
-        """End a worker without a unit."""
+    def remove(self, node: Node, why: str = "") -> None:
+        """End a worker that has no unit. :param why: reason for the tests that no worker can run."""
         node.workeroutput[NO_UNIT] = why
         self.scheduling.remove_node(cast("WorkerController", node))
         self.nodes.remove(node)
 
-    def run_all(self) -> None:
+    def run_all_tests(self) -> None:
         """Run until no worker has a test to run."""
-        while sum(self.run_one(node) for node in self.nodes):
+        while sum(self.run_one_test(node) for node in self.nodes):
             pass
         assert all(node.ended and not node.assigned for node in self.nodes) and self.scheduling.tests_finished
         assert not self.scheduling.has_pending
 
 
 def test_each_test_runs_once_and_groups_stay_together() -> None:
-    lab = Lab(0, 0)
-    lab.run_all()
-    assert sorted(test for _, test in lab.finished) == sorted(TESTS)
+    workers = Workers(0, 0)
+    workers.run_all_tests()
+    assert sorted(test for _, test in workers.finished) == sorted(TESTS)
     for group in {group_of(test) for test in TESTS}:
-        assert len({id(node) for node, test in lab.finished if group_of(test) == group}) == 1
-    assert len({id(node) for node, _ in lab.finished}) == 2
+        assert len({id(node) for node, test in workers.finished if group_of(test) == group}) == 1
+    assert len({id(node) for node, _ in workers.finished}) == 2
 
 
 def test_each_gate_runs_all_tests() -> None:
-    lab = Lab(0, 1)
-    lab.run_all()
-    for node in lab.nodes:
-        assert [test for by, test in lab.finished if by is node] == TESTS
+    workers = Workers(0, 1)
+    workers.run_all_tests()
+    for node in workers.nodes:
+        assert [test for by, test in workers.finished if by is node] == TESTS
 
 
 @pytest.mark.parametrize("after", [0, 1, 3])
 def test_tests_of_an_ended_worker_go_to_the_other(after: int) -> None:
-    lab = Lab(0, 0)
-    first = lab.nodes[0]
+    workers = Workers(0, 0)
+    first = workers.nodes[0]
     for _ in range(after):
-        lab.run_one(first)
-    lab.leave(first)
-    lab.run_all()
-    assert sorted(test for _, test in lab.finished) == sorted(TESTS)
-    assert not lab.lost
+        workers.run_one_test(first)
+    workers.remove(first)
+    workers.run_all_tests()
+    assert sorted(test for _, test in workers.finished) == sorted(TESTS)
+    assert not workers.lost
 
 
 def test_returned_test_goes_to_the_other_worker() -> None:
-    lab = Lab(0, 0)
-    first = lab.nodes[0]
-    lab.scheduling.mark_test_complete(cast("WorkerController", first), first.assigned.pop(0))  # without a report
-    lab.leave(first)
-    lab.run_all()
-    assert sorted(test for _, test in lab.finished) == sorted(TESTS)
+    workers = Workers(0, 0)
+    first = workers.nodes[0]
+    workers.scheduling.mark_test_complete(cast("WorkerController", first), first.assigned.pop(0))  # without a report
+    workers.remove(first)
+    workers.run_all_tests()
+    assert sorted(test for _, test in workers.finished) == sorted(TESTS)
 
 
 def test_tests_without_a_worker_are_reported_with_the_reason() -> None:
-    lab = Lab(0, 0, 1)
-    for node in [node for node in lab.nodes if node.workerinput[WORKER_INPUT]["gate"] == 0]:
-        lab.leave(node, "no unit is left")
-    ((gate, tests, why),) = lab.lost
+    workers = Workers(0, 0, 1)
+    for node in [node for node in workers.nodes if node.workerinput[WORKER_INPUT]["gate"] == 0]:
+        workers.remove(node, "no unit is left")
+    ((gate, tests, why),) = workers.lost
     assert (gate, sorted(tests), why) == (0, sorted(TESTS), "no unit is left")
-    lab.run_all()
-    assert [test for _, test in lab.finished] == TESTS, "the other gate continues"
+    workers.run_all_tests()
+    assert [test for _, test in workers.finished] == TESTS, "the other gate continues"
 
 
 @pytest.mark.parametrize(

@@ -15,24 +15,24 @@ SHA = GROUPS["SHA256-ShortMsg"]
 ERROR = "EVP_CipherFinal_ex: error:1C80006B:Provider routines::wrong final block length"
 
 
-def answered(group: VectorGroup, changes: dict[int, Answer] | None = None) -> GroupAnswers:
-    """Return right answers, but for the changes: place -> answer."""
+def right_answers(group: VectorGroup, changes: dict[int, Answer] | None = None) -> GroupAnswers:
+    """Return the right answers to a group, except for `changes`: index of a vector -> answer."""
     answers = [Answer(vector.output, "") for vector in group.vectors]
-    for place, answer in (changes or {}).items():
-        answers[place] = answer
+    for index, answer in (changes or {}).items():
+        answers[index] = answer
     return GroupAnswers(tuple(answers), "engine devcrypto", 0.1)
 
 
 @pytest.mark.parametrize("group", [CBC, SHA], ids=["cipher", "digest"])
 def test_right_answers_have_no_mismatch(group: VectorGroup) -> None:
-    assert find_mismatches(group, answered(group)) == []
+    assert find_mismatches(group, right_answers(group)) == []
 
 
-@pytest.mark.parametrize("place", [0, 5, -1])
-def test_flipped_bit_is_a_mismatch(place: int) -> None:
-    output = CBC.vectors[place].output
+@pytest.mark.parametrize("index", [0, 5, -1])
+def test_flipped_bit_is_a_mismatch(index: int) -> None:
+    output = CBC.vectors[index].output
     flipped = Answer(bytes([output[0] ^ 1]) + output[1:], "")
-    assert find_mismatches(CBC, answered(CBC, {place: flipped})) == [(CBC.vectors[place], flipped)]
+    assert find_mismatches(CBC, right_answers(CBC, {index: flipped})) == [(CBC.vectors[index], flipped)]
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ def test_flipped_bit_is_a_mismatch(place: int) -> None:
     ],
 )
 def test_missing_short_long_and_failed_answers_are_mismatches(bad: Answer) -> None:
-    assert find_mismatches(CBC, answered(CBC, {0: bad})) == [(CBC.vectors[0], bad)]
+    assert find_mismatches(CBC, right_answers(CBC, {0: bad})) == [(CBC.vectors[0], bad)]
 
 
 @pytest.mark.parametrize("drop", [1, -1])
 def test_more_or_fewer_answers_than_vectors_are_refused(drop: int) -> None:
-    given = answered(CBC)
+    given = right_answers(CBC)
     answers = given.answers[:-1] if drop > 0 else (*given.answers, given.answers[0])
     with pytest.raises(ValueError, match="zip"):
         find_mismatches(CBC, replace(given, answers=answers))
@@ -59,7 +59,7 @@ def test_more_or_fewer_answers_than_vectors_are_refused(drop: int) -> None:
 
 def test_mismatch_is_described_in_full() -> None:
     vector = CBC.vectors[2]
-    given = answered(CBC, {2: Answer(b"\xab" * 16, "")})
+    given = right_answers(CBC, {2: Answer(b"\xab" * 16, "")})
     assert describe_mismatches("engine", CBC, given, find_mismatches(CBC, given)).splitlines() == [
         f"1 of {len(CBC.vectors)} answers wrong: {CBC.id} at layer engine, served by engine devcrypto",
         f"{vector.label}, {CBC.source}:{vector.line}",
@@ -72,14 +72,14 @@ def test_mismatch_is_described_in_full() -> None:
 
 
 def test_digest_is_described_without_key_and_iv() -> None:
-    given = answered(SHA, {0: Answer(b"", ""), 1: Answer(b"", ERROR)})
+    given = right_answers(SHA, {0: Answer(b"", ""), 1: Answer(b"", ERROR)})
     lines = describe_mismatches("openssl", SHA, given, find_mismatches(SHA, given)).splitlines()
     assert not [line for line in lines if line.startswith(("  key", "  iv"))]
     assert [line for line in lines if line.startswith("  found")] == ["  found    (nothing)", f"  found    {ERROR}"]
 
 
 def test_first_mismatches_are_shown_and_the_others_counted() -> None:
-    given = answered(CBC, {place: Answer(b"", ERROR) for place in range(10, 30)})
+    given = right_answers(CBC, {index: Answer(b"", ERROR) for index in range(10, 30)})
     text = describe_mismatches("engine", CBC, given, find_mismatches(CBC, given))
     assert text.startswith(f"20 of {len(CBC.vectors)} answers wrong: ")
     assert [line.split(",")[0] for line in text.splitlines() if CBC.source in line] == [
@@ -89,7 +89,7 @@ def test_first_mismatches_are_shown_and_the_others_counted() -> None:
 
 
 def test_count_is_omitted_if_every_mismatch_is_shown() -> None:
-    given = answered(CBC, {place: Answer(b"", ERROR) for place in range(MAX_MISMATCHES_SHOWN)})
+    given = right_answers(CBC, {index: Answer(b"", ERROR) for index in range(MAX_MISMATCHES_SHOWN)})
     assert "more wrong" not in describe_mismatches("engine", CBC, given, find_mismatches(CBC, given))
 
 

@@ -136,7 +136,7 @@ def test_board_is_immutable(folder: Path) -> None:
 
 
 # Text of GOOD, its replacement, and the expected line, path and message.
-WRONG = [
+INVALID_VALUES = [
     ("  engine: devcrypto", "  enginee: devcrypto", "15: openssl.enginee: unknown key; known here: engine, settings"),
     ("  engine: devcrypto\n", "", "14: openssl.engine: missing; expected text"),
     ("libc: musl", "libc: newlib", '3: libc: found "newlib"; expected glibc or musl'),
@@ -249,14 +249,16 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("good", "bad", "message"), WRONG, ids=[message.split(";")[0] for _, _, message in WRONG])
+@pytest.mark.parametrize(
+    ("good", "bad", "message"), INVALID_VALUES, ids=[message.split(";")[0] for _, _, message in INVALID_VALUES]
+)
 def test_error_is_reported_with_its_line(folder: Path, good: str, bad: str, message: str) -> None:
     assert GOOD.count(good) == 1
     lines = errors_in(GOOD.replace(good, bad), folder)
     assert [line for line in lines if line.startswith(f"boards/bad.yaml:{message}")], lines
 
 
-BROKEN = [
+NOT_A_MAPPING = [
     ("a: [1\nb: 2\n", "2: not YAML: while parsing a flow sequence: expected ',' or ']'"),
     ("a: 1\n\tb: 2\n", "2: not YAML: while scanning for the next token: found character '\\t'"),
     ("a: 1\n---\nb: 2\n", "2: not YAML: expected a single document in the stream"),
@@ -269,7 +271,7 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize(("text", "message"), BROKEN)
+@pytest.mark.parametrize(("text", "message"), NOT_A_MAPPING)
 def test_file_without_a_yaml_mapping_is_reported_with_its_line(folder: Path, text: str, message: str) -> None:
     assert errors_in(text, folder)[0].startswith(f"boards/bad.yaml:{message}")
 

@@ -115,7 +115,7 @@ def test_unit_can_be_created_without_a_file(home: Path) -> None:
 
 
 # Text of the first unit of GOOD, its replacement, and the expected line, path and message.
-WRONG = [
+INVALID_VALUES = [
     (
         "/dev/ttyUSB0",
         "ttyUSB0",
@@ -214,7 +214,7 @@ WRONG = [
 
 
 @pytest.mark.usefixtures("home")
-@pytest.mark.parametrize(("good", "bad", "message"), WRONG)
+@pytest.mark.parametrize(("good", "bad", "message"), INVALID_VALUES)
 def test_error_is_reported_with_its_line(good: str, bad: str, message: str) -> None:
     assert good in GOOD
     lines = errors_in(GOOD.replace(good, bad, 1))
@@ -305,7 +305,7 @@ def test_unit_with_some_connections_is_accepted(connections: str) -> None:
         ("power network", "found power and no console; expected a console too, to watch the boot, or neither"),
     ],
 )
-def test_unit_without_console_and_network_is_refused(connections: str, message: str) -> None:
+def test_unit_without_a_usable_combination_of_connections_is_refused(connections: str, message: str) -> None:
     text = (
         GOOD + "  - name: less\n    board: x\n" + "".join(CONNECTIONS[connection] for connection in connections.split())
     )
@@ -323,7 +323,7 @@ def test_select_returns_all_units_of_a_type_or_one_unit() -> None:
 
 @pytest.mark.usefixtures("home")
 @pytest.mark.parametrize(
-    ("wanted", "message"),
+    ("selection", "message"),
     [
         ("ls1046", 'no unit of board "ls1046" in the lab file; there are: imx8qxp-mek, ls1046a; did you mean ls1046a?'),
         (
@@ -333,9 +333,9 @@ def test_select_returns_all_units_of_a_type_or_one_unit() -> None:
         ),
     ],
 )
-def test_select_of_an_unknown_unit_lists_the_known(wanted: str, message: str) -> None:
+def test_select_of_an_unknown_unit_lists_the_known(selection: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        select_units(good_lab(), wanted)
+        select_units(good_lab(), selection)
     assert str(caught.value) == message
 
 

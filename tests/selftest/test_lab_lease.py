@@ -26,7 +26,7 @@ from fixtures.outcome import LabError
 
 ROOT = Path(__file__).parents[2]
 USER = pwd.getpwuid(os.getuid()).pw_name
-AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root can run a process as another user")
+NEEDS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root can run a process as another user")
 NOBODY = 65534
 
 # Takes a unit, prints `held`, and holds the unit until its standard input ends.
@@ -56,14 +56,14 @@ def holder(script: str, folder: Path, unit: str = "virt/0") -> Iterator[subproce
             process.kill()
 
 
-def next_line(process: subprocess.Popen[str]) -> str:
-    """Return the next line of its standard output."""
+def read_line(process: subprocess.Popen[str]) -> str:
+    """Return the next line of the standard output of a process."""
     assert process.stdout
     return process.stdout.readline().strip()
 
 
 def refusal(folder: Path, unit: str = "virt/0") -> str:
-    """Return the message of the error when the unit is taken once more."""
+    """Return the message of the LabError that acquiring the unit raises."""
     with pytest.raises(LabError) as caught:
         acquire(unit, folder)
     return str(caught.value)
@@ -76,7 +76,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_unit_held_by_another_process_is_refused_with_its_holder(folder: Path) -> None:
     with holder(HOLD, folder) as other:
-        assert next_line(other) == "held"
+        assert read_line(other) == "held"
         text = refusal(folder)
     found = re.fullmatch(
         r"unit virt/0 is held by (\S+), process (\d+), since (\S+); wait for it to end or name .*", text
@@ -89,12 +89,12 @@ def test_unit_held_by_another_process_is_refused_with_its_holder(folder: Path) -
     assert abs((datetime.now(UTC) - since).total_seconds()) < 60
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_lease_ends_when_its_holder_is_killed(folder: Path, how: signal.Signals) -> None:
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_lease_ends_when_its_holder_is_killed(folder: Path, signal_number: signal.Signals) -> None:
     with holder(HOLD, folder) as other:
-        next_line(other)
+        read_line(other)
         refusal(folder)
-        other.send_signal(how)
+        other.send_signal(signal_number)
         other.wait(10)
         with acquire("virt/0", folder) as held:
             assert held.unit_id == "virt/0"
@@ -104,7 +104,7 @@ def test_lease_ends_when_its_holder_is_killed(folder: Path, how: signal.Signals)
 @pytest.mark.parametrize("script", [HOLD_WITH_CHILD, HOLD_WITH_FORK], ids=["started", "forked"])
 def test_child_that_outlives_the_holder_does_not_keep_the_lease(folder: Path, script: str) -> None:
     with holder(script, folder) as other:
-        child = int(next_line(other))
+        child = int(read_line(other))
         try:
             refusal(folder)
             other.kill()
@@ -127,7 +127,7 @@ def test_parent_keeps_the_lease_when_a_forked_child_ends(folder: Path) -> None:
 def test_unreferenced_lease_is_kept_until_the_process_ends(folder: Path) -> None:
     script = HOLD.replace("held = ", "")
     with holder(script, folder) as other:
-        next_line(other)
+        read_line(other)
         refusal(folder)
 
 
@@ -170,15 +170,15 @@ def test_one_of_several_concurrent_processes_gets_the_lease(folder: Path) -> Non
         holder(script, folder) as c,
         holder(script, folder) as d,
     ):
-        assert sorted(next_line(process) for process in (a, b, c, d)) == ["held", "no", "no", "no"]
+        assert sorted(read_line(process) for process in (a, b, c, d)) == ["held", "no", "no", "no"]
 
 
 def test_holder_is_json_and_file_modes_do_not_depend_on_umask(folder: Path) -> None:
     with holder(HOLD, folder) as other:  # runs with umask 077
-        next_line(other)
+        read_line(other)
         (file,) = folder.iterdir()
-        note = json.loads(file.read_text())
-        assert (note["user"], note["pid"]) == (USER, other.pid)
+        content = json.loads(file.read_text())
+        assert (content["user"], content["pid"]) == (USER, other.pid)
         assert stat.S_IMODE(folder.stat().st_mode) == 0o1777
         assert stat.S_IMODE(file.stat().st_mode) == 0o666
     before = os.umask(0o027)
@@ -197,11 +197,11 @@ def test_shorter_content_replaces_longer_content(folder: Path) -> None:
         assert json.loads(file.read_text())["pid"] == os.getpid()
 
 
-@pytest.mark.parametrize("note", ["", "{", "[1]", "5", '{"user": "x"}', "[" * 4000])
-def test_unreadable_content_is_reported_as_unknown_holder(folder: Path, note: str) -> None:
+@pytest.mark.parametrize("content", ["", "{", "[1]", "5", '{"user": "x"}', "[" * 4000])
+def test_unreadable_content_is_reported_as_unknown_holder(folder: Path, content: str) -> None:
     with acquire("virt/0", folder):
         (file,) = folder.iterdir()
-        file.write_text(note)
+        file.write_text(content)
         assert refusal(folder).startswith("unit virt/0 is held by someone, process unknown, since a moment ago;")
 
 
@@ -288,36 +288,36 @@ def _take_as_nobody(folder: Path, unit: str, connection: "Connection") -> None:
 
 
 @contextmanager
-def nobody(folder: Path, unit: str = "virt/0") -> Iterator[str]:
+def hold_as_nobody(folder: Path, unit: str = "virt/0") -> Iterator[str]:
     """Take and hold a unit in a process of the user nobody; yield `held` or the message of the error."""
     # Forked, because that user may have no access to this Python.
-    here, there = multiprocessing.get_context("fork").Pipe()
-    process = multiprocessing.get_context("fork").Process(target=_take_as_nobody, args=(folder, unit, there))
+    pipe, child_pipe = multiprocessing.get_context("fork").Pipe()
+    process = multiprocessing.get_context("fork").Process(target=_take_as_nobody, args=(folder, unit, child_pipe))
     process.start()
-    assert here.poll(30)
-    yield here.recv()
-    here.send("end")
+    assert pipe.poll(30)
+    yield pipe.recv()
+    pipe.send("end")
     process.join(30)
     assert process.exitcode == 0
 
 
-@AS_ROOT
+@NEEDS_ROOT
 def test_users_share_leases_in_any_order(open_folder: Path) -> None:
     folder = open_folder / "leases"
     open_folder.chmod(0o1777)
-    with nobody(folder) as answer:  # creates folder and file
+    with hold_as_nobody(folder) as answer:  # creates folder and file
         assert answer == "held"
         assert refusal(folder).startswith("unit virt/0 is held by nobody, process ")
     acquire("virt/0", folder).release()
-    with acquire("virt/1", folder), nobody(folder, "virt/1") as answer:
+    with acquire("virt/1", folder), hold_as_nobody(folder, "virt/1") as answer:
         assert answer.startswith(f"unit virt/1 is held by {USER}, process {os.getpid()}, since ")
-    with nobody(folder, "virt/1") as answer:
+    with hold_as_nobody(folder, "virt/1") as answer:
         assert answer == "held"
 
 
-@AS_ROOT
+@NEEDS_ROOT
 def test_folder_without_permission_is_refused_with_the_expected_mode(open_folder: Path) -> None:
-    with nobody(open_folder) as answer:
+    with hold_as_nobody(open_folder) as answer:
         pass
     file = open_folder / "virt%2F0.lease"
     assert answer.startswith(
@@ -366,7 +366,7 @@ WAIT = (
 
 @contextmanager
 def waiter(folder: Path, seconds: float, *units: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that runs the script above."""
+    """Run the script above in a process, which is killed at the end."""
     command = [sys.executable, "-c", WAIT, str(folder), str(seconds), *units]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True) as process:
         try:
@@ -378,9 +378,9 @@ def waiter(folder: Path, seconds: float, *units: str) -> Iterator[subprocess.Pop
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
 def test_waiting_run_names_the_holder_and_gets_the_unit_when_it_is_killed(folder: Path, end: signal.Signals) -> None:
     with holder(HOLD, folder) as other:
-        assert next_line(other) == "held"
+        assert read_line(other) == "held"
         with waiter(folder, math.inf, "virt/0") as waiting:
-            message = next_line(waiting)
+            message = read_line(waiting)
             found = re.fullmatch(
                 r"waiting, for 0 s now: unit virt/0 is held by (\S+), process (\d+), since (\S+)", message
             )
@@ -389,7 +389,7 @@ def test_waiting_run_names_the_holder_and_gets_the_unit_when_it_is_killed(folder
             assert abs((datetime.now(UTC) - datetime.fromisoformat(found[3])).total_seconds()) < 30
             other.send_signal(end)
             killed = time.monotonic()
-            assert next_line(waiting) == "has virt/0"
+            assert read_line(waiting) == "has virt/0"
             assert time.monotonic() - killed < 2
             assert refusal(folder).startswith(f"unit virt/0 is held by {USER}, process {waiting.pid}, since ")
 
@@ -404,12 +404,12 @@ def test_wait_ends_with_an_error_that_states_the_limit(folder: Path) -> None:
 
 def test_waiting_run_takes_the_first_unit_that_becomes_free(folder: Path) -> None:
     with holder(HOLD, folder, "a/1") as first, holder(HOLD, folder, "a/2") as second:
-        assert next_line(first) == next_line(second) == "held"
+        assert read_line(first) == read_line(second) == "held"
         with waiter(folder, 60, "a/1", "a/2") as waiting:
-            message = next_line(waiting)
+            message = read_line(waiting)
             assert re.fullmatch(r"waiting, for 0 s now of 60: unit a/1 is held .* & unit a/2 is held by .*", message)
             second.kill()
-            assert next_line(waiting) == "has a/2"
+            assert read_line(waiting) == "has a/2"
 
 
 def test_waiting_run_reports_a_new_holder_and_repeats_its_message(

@@ -24,8 +24,8 @@ PANIC = "[   12.345678] Kernel panic - not syncing: Attempted to kill init! exit
 
 
 @pytest.fixture(autouse=True)
-def _short_absences(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give a console that dropped up sooner than in a lab."""
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the time after which a dropped console counts as lost."""
     monkeypatch.setattr(console_module, "RECONNECT_TIMEOUT", 1.0)
 
 
@@ -46,17 +46,17 @@ def console(player: Player, log: Path) -> Iterator[Console]:
         yield console
 
 
-def later(seconds: float, act: Callable[[], object]) -> threading.Timer:
-    """Do something in a while, in a thread."""
-    timer = threading.Timer(seconds, act)
+def call_later(delay: float, function: Callable[[], object]) -> threading.Timer:
+    """Call a function in a thread. :param delay: seconds."""
+    timer = threading.Timer(delay, function)
     timer.daemon = True
     timer.start()
     return timer
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
-    """Whether something comes true in time."""
-    deadline = time.monotonic() + seconds
+def wait_until(condition: Callable[[], bool], timeout: float = 5.0) -> bool:
+    """Wait until a condition is true. Return False if it is not within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.005)
     return condition()
@@ -76,13 +76,13 @@ def test_recorded_boot_is_matched_up_to_the_login_byte_by_byte(console: Console,
 
 def test_wait_matches_output_that_arrived_before_it(console: Console, player: Player) -> None:
     player.send_text("=> ")
-    assert eventually(lambda: console.position == 3)
+    assert wait_until(lambda: console.position == 3)
     console.expect("=> ", 0.0, "the prompt")
 
 
 def test_match_that_arrives_in_two_parts_ends_the_wait_at_once(console: Console, player: Player) -> None:
     player.send_text("virt log")
-    later(0.2, lambda: player.send_text("in: "))
+    call_later(0.2, lambda: player.send_text("in: "))
     started = time.monotonic()
     console.expect("login: ", 10, "the login prompt")
     assert 0.15 < time.monotonic() - started < 2
@@ -97,7 +97,7 @@ def test_invalid_utf8_does_not_hide_or_shift_later_matches(console: Console, pla
 
 def test_timeout_error_quotes_the_last_lines_of_output(console: Console, player: Player) -> None:
     player.send_text("".join(f"line {number}\r\n" for number in range(100)) + "and half a li")
-    assert eventually(lambda: console.since(0).endswith("half a li"))
+    assert wait_until(lambda: console.since(0).endswith("half a li"))
     started = time.monotonic()
     with pytest.raises(ConsoleTimeout) as caught:
         console.expect("=> ", 0.3, "U-Boot's prompt")
@@ -129,11 +129,11 @@ def test_prompt_after_a_flood_of_output_is_found_in_time(console: Console, playe
     """The reader continues while a wait searches the output: a line that is not read blocks the board."""
     lines = 20_000
     flood = b"".join(b"[   12.%06d] virtio_net virtio1: something went wrong\r\n" % number for number in range(lines))
-    poured = threading.Thread(target=player.send_bytes, args=(flood + b"=> ",), daemon=True)
+    sender = threading.Thread(target=player.send_bytes, args=(flood + b"=> ",), daemon=True)
     started = time.monotonic()
-    poured.start()
+    sender.start()
     console.expect("^=> ", 30, "the prompt behind the flood")
-    assert time.monotonic() - started < 10, "1 MB took that long"
+    assert time.monotonic() - started < 10, "1 MB of output took more than 10 s"
     assert console.position == len(flood) + 3
     assert log.read_bytes().count(b"\n") == lines
 
@@ -160,11 +160,11 @@ def test_timeout_holds_during_a_flood_of_output(console: Console, player: Player
 def test_kernel_fault_ends_a_wait_during_a_flood_of_output(console: Console, player: Player) -> None:
     console.kernel_fault_patterns = FAULTS
     flood = b"noise " * 2000 + b"\r\n"
-    pouring = threading.Thread(target=player.send_bytes, args=(flood + PANIC.encode() + flood * 50,), daemon=True)
-    pouring.start()
+    sender = threading.Thread(target=player.send_bytes, args=(flood + PANIC.encode() + flood * 50,), daemon=True)
+    sender.start()
     with pytest.raises(ProductError, match="kernel panic"):
         console.expect("=> ", 10, "the prompt")
-    pouring.join(10)
+    sender.join(10)
 
 
 # Kernel faults
@@ -172,7 +172,7 @@ def test_kernel_fault_ends_a_wait_during_a_flood_of_output(console: Console, pla
 
 def test_kernel_fault_ends_the_current_wait_and_every_later_one(console: Console, player: Player) -> None:
     console.kernel_fault_patterns = FAULTS
-    later(0.2, lambda: player.send_text(PANIC))
+    call_later(0.2, lambda: player.send_text(PANIC))
     started = time.monotonic()
     for _ in range(2):
         with pytest.raises(ProductError) as caught:
@@ -187,7 +187,7 @@ def test_kernel_fault_callback_is_called_once_without_a_wait(console: Console, p
     console.on_kernel_fault = lambda: called.append(console.kernel_fault)
     console.kernel_fault_patterns = FAULTS
     player.send_text(PANIC + "[   12.4] ---[ end Kernel panic - not syncing: Attempted to kill init! ]---\r\n")
-    assert eventually(lambda: console.position > len(PANIC) + 20 and bool(called))
+    assert wait_until(lambda: console.position > len(PANIC) + 20 and bool(called))
     time.sleep(0.3)
     player.send_text("more\r\n")
     time.sleep(0.1)
@@ -199,7 +199,7 @@ def test_kernel_fault_callback_can_use_the_console(console: Console, player: Pla
     console.on_kernel_fault = lambda: seen.append(console.since(0))
     console.kernel_fault_patterns = FAULTS
     player.send_text(PANIC)
-    assert eventually(lambda: bool(seen))
+    assert wait_until(lambda: bool(seen))
     assert "Kernel panic" in seen[0]
 
 
@@ -212,11 +212,11 @@ def test_panic_is_ordinary_output_without_kernel_fault_patterns(console: Console
 # A line that is lost
 
 
-def lose(player: Player, console: Console, log: Path) -> None:
-    """Lose the line in the middle of one, while it is waited for more."""
+def check_lost_console(player: Player, console: Console, log: Path) -> None:
+    """Hang up in the middle of an output line, and check the error of each wait and the last line of the log."""
     player.send_text("virt login: root\r\nlogin[1")
     console.expect(r"login\[1", 5, "the start of a line")
-    later(0.2, player.hang_up)
+    call_later(0.2, player.hang_up)
     started = time.monotonic()
     for _ in range(2):
         with pytest.raises(LabError, match=r"(?s)^the console was lost: .*virt login: root\n  \| login\[1$") as caught:
@@ -229,22 +229,22 @@ def lose(player: Player, console: Console, log: Path) -> None:
 
 
 def test_removed_serial_device_is_a_lab_error(console: Console, player: Player, log: Path) -> None:
-    lose(player, console, log)
+    check_lost_console(player, console, log)
 
 
 def test_closed_console_server_is_a_lab_error(log: Path) -> None:
-    with on_tcp() as door:
-        console = Console(door.url, 115200, log)
-        player = door.answer()
-        door.shut()
-        lose(player, console, log)
+    with on_tcp() as server:
+        console = Console(server.url, 115200, log)
+        player = server.accept()
+        server.close()
+        check_lost_console(player, console, log)
 
 
 def test_output_before_the_loss_of_the_console_is_still_matched(log: Path) -> None:
-    with on_tcp() as door, Console(door.url, 115200, log) as console:
-        player = door.answer()
+    with on_tcp() as server, Console(server.url, 115200, log) as console:
+        player = server.accept()
         player.send_text("a\r\nb\r\n=> ")
-        door.shut()
+        server.close()
         player.hang_up()
         with pytest.raises(LabError):
             console.expect("never", 10, "what never comes")
@@ -252,9 +252,9 @@ def test_output_before_the_loss_of_the_console_is_still_matched(log: Path) -> No
 
 
 def test_typing_on_a_lost_console_is_a_lab_error(log: Path) -> None:
-    with on_tcp() as door, Console(door.url, 115200, log) as console:
-        player = door.answer()
-        door.shut()
+    with on_tcp() as server, Console(server.url, 115200, log) as console:
+        player = server.accept()
+        server.close()
         player.hang_up()
         with pytest.raises(LabError, match="lost"):
             for _ in range(100):  # this host may still accept the first bytes
@@ -284,18 +284,18 @@ def test_exception_in_the_reader_is_a_lab_error(console: Console, player: Player
 def test_console_closed_while_reconnecting_stays_closed(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server accepts the connection later than `close` waits for the reader."""
     opening, opened = threading.Event(), threading.Event()
-    with on_tcp() as door:
-        console = Console(door.url, 115200, log)
+    with on_tcp() as server:
+        console = Console(server.url, 115200, log)
         port = console._port
-        really = port.open
+        open_port = port.open
 
         def slowly() -> None:
             opening.set()
             opened.wait(10)
-            really()
+            open_port()
 
         monkeypatch.setattr(port, "open", slowly)
-        door.answer().hang_up()
+        server.accept().hang_up()
         assert opening.wait(5)
         monkeypatch.setattr(console._reader, "join", lambda **_timeout: None)
         console.close()
@@ -307,8 +307,8 @@ def test_console_closed_while_reconnecting_stays_closed(log: Path, monkeypatch: 
 
 def test_error_of_a_console_that_cannot_be_opened_names_its_url() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        nobody = f"socket://127.0.0.1:{server.getsockname()[1]}"
-    for url in (nobody, "/dev/no-such-tty", "carrier-pigeon://x"):
+        closed_url = f"socket://127.0.0.1:{server.getsockname()[1]}"
+    for url in (closed_url, "/dev/no-such-tty", "carrier-pigeon://x"):
         with pytest.raises(
             LabError, match=rf"^console {re.escape(url)} cannot be opened: .*Check `console` of this unit"
         ):
@@ -327,27 +327,27 @@ def test_full_disk_of_the_log_is_a_lab_error(player: Player) -> None:
 
 def test_line_is_typed_no_faster_than_it_is_echoed(console: Console, player: Player) -> None:
     line = "tftpboot ${kernel_addr_r} hil-0/kernel; echo status=$?"
-    receive_key: list[str] = []
-    most = 0
+    received: list[str] = []
+    max_unechoed = 0
 
     def listen() -> None:
-        nonlocal most
-        while "\r" not in receive_key:
+        nonlocal max_unechoed
+        while "\r" not in received:
             character = player.receive_key(0.05)
             if character:
-                receive_key.append(character)
-                most = max(most, len(receive_key) - echoed[0])
-            elif echoed[0] < len(receive_key):
-                player.send_text("".join(receive_key[echoed[0] :]))
-                echoed[0] = len(receive_key)
+                received.append(character)
+                max_unechoed = max(max_unechoed, len(received) - echoed[0])
+            elif echoed[0] < len(received):
+                player.send_text("".join(received[echoed[0] :]))
+                echoed[0] = len(received)
 
     echoed = [0]
     board = threading.Thread(target=listen, daemon=True)
     board.start()
     console.type_line(line)
     board.join(5)
-    assert "".join(receive_key) == line + "\r"
-    assert 1 < most <= 16, "more than a 16550 can hold"
+    assert "".join(received) == line + "\r"
+    assert 1 < max_unechoed <= 16  # the FIFO of a 16550 UART holds 16 bytes
 
 
 def test_echo_of_a_typed_line_is_not_matched_as_output(console: Console, player: Player) -> None:
@@ -377,7 +377,7 @@ def test_harness_latency_is_the_time_from_a_match_to_the_next_key(console: Conso
     player.send_text("=> ", pause=0.5)
     console.expect("=> ", 5, "the prompt")
     console.type_keys("z")
-    assert console.harness_latency < first + 0.8, "the board's own time was counted"
+    assert console.harness_latency < first + 0.8, "the time of the board was counted"
 
 
 # The log
@@ -400,7 +400,7 @@ def test_log_has_every_line_with_a_utc_timestamp(console: Console, player: Playe
 @pytest.mark.usefixtures("console")
 def test_log_is_written_at_once_and_appended_to(player: Player, log: Path) -> None:
     player.send_text("one\r\n")
-    assert eventually(lambda: log.read_text().endswith(" one\n"))
+    assert wait_until(lambda: log.read_text().endswith(" one\n"))
     with on_pty() as other, Console(other.url, 115200, log) as again:
         other.send_text("two\r\n")
         again.expect("two\r\n", 5, "the second line")
@@ -411,14 +411,14 @@ def test_log_is_written_at_once_and_appended_to(player: Player, log: Path) -> No
 
 
 class Rfc2217Server(threading.Thread):
-    """A console server of pyserial's own making, to one client: a board that prints text and echoes its input."""
+    """Console server for one client, built on pyserial's RFC 2217 server. It sends `output` and echoes its input."""
 
     def __init__(self) -> None:
         """Start to listen."""
         super().__init__(daemon=True)
         self._server = socket.create_server(("127.0.0.1", 0))
         self.url = f"rfc2217://127.0.0.1:{self._server.getsockname()[1]}"
-        self.to_say: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self.output: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self.gone = threading.Event()
         self.start()
 
@@ -429,8 +429,8 @@ class Rfc2217Server(threading.Thread):
             self.write = client.sendall
             manager = PortManager(port, self)  # type: ignore[arg-type]  # as pyserial's own example of a server does
             while not self.gone.is_set():
-                while not self.to_say.empty():
-                    client.sendall(b"".join(manager.escape(self.to_say.get())))
+                while not self.output.empty():
+                    client.sendall(b"".join(manager.escape(self.output.get())))
                 try:
                     received = client.recv(1024)
                 except TimeoutError:
@@ -444,14 +444,14 @@ def test_rfc2217_console_is_read_and_typed_on(log: Path) -> None:
     """pyserial's RFC 2217 client has no file descriptor for `select`."""
     server = Rfc2217Server()
     with Console(server.url, 115200, log) as console:
-        server.to_say.put(b"\xff virt login: ")
+        server.output.put(b"\xff virt login: ")
         console.expect("login: ", 5, "the login prompt")
         console.type_line("a name that is longer than one piece of it")
         time.sleep(0.3)
-        server.to_say.put(b"late")
+        server.output.put(b"late")
         console.expect("late", 5, "what comes after a while")
     server.join(5)
-    assert not server.is_alive(), "the console is closed, and its server still runs"
+    assert not server.is_alive(), "the server still runs although the console was closed"
 
 
 def test_closed_rfc2217_server_is_a_lab_error(log: Path) -> None:

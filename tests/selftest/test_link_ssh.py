@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from debian_programs import find_program
-from ssh_server import USER, SshServer, line, make_key_file, ssh_server
+from ssh_server import USER, SshServer, format_public_key, make_key_file, ssh_server
 
 from fixtures.link import ssh
 from fixtures.link.ssh import SshShell, connect
@@ -33,7 +33,7 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServe
 @pytest.fixture(scope="module")
 def shell(shared_server: SshServer) -> Iterator[SshShell]:
     """Connection shared by the tests that leave it intact."""
-    shell = opened(shared_server)
+    shell = connect_to(shared_server)
     yield shell
     shell.close()
 
@@ -48,12 +48,14 @@ def server(tmp_path: Path) -> Iterator[SshServer]:
 @pytest.fixture
 def own_connection(server: SshServer) -> Iterator[SshShell]:
     """Connection of one test, which may break it."""
-    shell = opened(server)
+    shell = connect_to(server)
     yield shell
     shell.close()
 
 
-def opened(server: SshServer, *, key: str | None = None, user_key: Path | None = None, timeout: float = 5) -> SshShell:
+def connect_to(
+    server: SshServer, *, key: str | None = None, user_key: Path | None = None, timeout: float = 5
+) -> SshShell:
     """Connect to a server, with its own keys unless others are passed."""
     return connect(
         "127.0.0.1", server.port, USER, user_key or server.user_key_file, key or server.host_key_line, timeout
@@ -63,7 +65,7 @@ def opened(server: SshServer, *, key: str | None = None, user_key: Path | None =
 def refusal(server: SshServer, *, key: str | None = None, user_key: Path | None = None, timeout: float = 5) -> str:
     """Return the message of the LabError that connecting raises."""
     with pytest.raises(LabError) as caught:
-        opened(server, key=key, user_key=user_key, timeout=timeout).close()
+        connect_to(server, key=key, user_key=user_key, timeout=timeout).close()
     return str(caught.value)
 
 
@@ -119,7 +121,7 @@ def test_command_killed_by_a_signal_has_an_exit_status_in_every_shell(
     server: SshServer, own_connection: SshShell, words: tuple[str, ...]
 ) -> None:
     """Some shells replace themselves with their last command; then the signal kills the shell's own process."""
-    server.guard.shell = [find_program(words[0], package=words[0]), *words[1:]]
+    server.interface.shell = [find_program(words[0], package=words[0]), *words[1:]]
     assert own_connection.run("sh -c 'kill -9 $$'").exit_status == 137
 
 
@@ -217,14 +219,15 @@ def test_missing_file_or_folder_is_a_product_failure(shell: SshShell, tmp_path: 
 
 @pytest.mark.parametrize("kind", [paramiko.Ed25519Key, paramiko.RSAKey, paramiko.ECDSAKey])
 def test_host_key_of_every_type_can_be_pinned(tmp_path: Path, kind: type[paramiko.PKey]) -> None:
-    key = host_key_of(kind, tmp_path)
+    key = generate_host_key(kind, tmp_path)
     with ssh_server(tmp_path, key) as server:
-        shell = opened(server)
+        shell = connect_to(server)
         assert shell.run("echo alive").text == "alive\n"
         shell.close()
 
 
-def host_key_of(kind: type[paramiko.PKey], folder: Path) -> paramiko.PKey:
+def generate_host_key(kind: type[paramiko.PKey], folder: Path) -> paramiko.PKey:
+    """Generate a key of a type; paramiko cannot generate Ed25519 keys itself."""
     if kind is paramiko.RSAKey:
         return paramiko.RSAKey.generate(2048)
     if kind is paramiko.ECDSAKey:
@@ -238,19 +241,21 @@ def host_key_of(kind: type[paramiko.PKey], folder: Path) -> paramiko.PKey:
 def test_different_host_key_is_refused_and_both_keys_are_shown(
     shared_server: SshServer, tmp_path: Path, kind: type[paramiko.PKey]
 ) -> None:
-    pinned = line(host_key_of(kind, tmp_path))
+    pinned = format_public_key(generate_host_key(kind, tmp_path))
     started = time.monotonic()
     text = refusal(shared_server, key=pinned, timeout=20)
-    assert time.monotonic() - started < 5, "it was tried again"
+    assert time.monotonic() - started < 5, "the connection was retried"
     assert text.startswith(f"SSH to 127.0.0.1:{shared_server.port}: the host key is not the one in the lab file. ")
     assert text.endswith(f" to:\n{shared_server.host_key_line}\nfrom:\n{pinned}")
 
 
 def test_host_key_may_end_with_a_comment(shared_server: SshServer) -> None:
-    opened(shared_server, key=f"{shared_server.host_key_line} root@board").close()
+    connect_to(shared_server, key=f"{shared_server.host_key_line} root@board").close()
 
 
-@pytest.mark.parametrize("key", ["ssh-ed25519 AAAA", "ssh-ed25519 !!!", "garbage", line(HOST_KEY)[:-5], "ssh-foo AAAA"])
+@pytest.mark.parametrize(
+    "key", ["ssh-ed25519 AAAA", "ssh-ed25519 !!!", "garbage", format_public_key(HOST_KEY)[:-5], "ssh-foo AAAA"]
+)
 def test_invalid_host_key_is_refused(shared_server: SshServer, key: str) -> None:
     assert refusal(shared_server, key=key) == f"not an OpenSSH public key: {key!r}"
 
@@ -259,7 +264,7 @@ def test_refused_user_key_is_a_lab_error_at_once(shared_server: SshServer, tmp_p
     make_key_file(tmp_path / "other")
     started = time.monotonic()
     text = refusal(shared_server, user_key=tmp_path / "other", timeout=20)
-    assert time.monotonic() - started < 5, "it was tried again"
+    assert time.monotonic() - started < 5, "the connection was retried"
     assert text.startswith(
         f"SSH to root@127.0.0.1:{shared_server.port}: "
         f"the board refuses the key {tmp_path / 'other'}: Authentication failed"
@@ -288,18 +293,18 @@ def test_missing_server_is_a_lab_error_after_the_timeout(tmp_path: Path) -> None
 
 def test_connect_waits_for_a_server_that_starts_late(tmp_path: Path) -> None:
     make_key_file(tmp_path / "user_key")
-    with socket.socket() as door, ExitStack() as stack:
-        door.bind(("127.0.0.1", 0))
-        port = door.getsockname()[1]
+    with socket.socket() as listener, ExitStack() as stack:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
         started = time.monotonic()
 
-        def come_up() -> None:
-            door.listen()
-            stack.enter_context(ssh_server(tmp_path, HOST_KEY, door))
+        def start_server() -> None:
+            listener.listen()
+            stack.enter_context(ssh_server(tmp_path, HOST_KEY, listener))
 
-        make_up = threading.Timer(0.4, come_up)
-        make_up.start()
-        shell = connect("127.0.0.1", port, USER, tmp_path / "user_key", line(HOST_KEY), 10)
+        timer = threading.Timer(0.4, start_server)
+        timer.start()
+        shell = connect("127.0.0.1", port, USER, tmp_path / "user_key", format_public_key(HOST_KEY), 10)
         assert time.monotonic() - started > 0.4
         assert shell.run("echo alive").text == "alive\n"
         shell.close()
@@ -308,20 +313,20 @@ def test_connect_waits_for_a_server_that_starts_late(tmp_path: Path) -> None:
 @pytest.mark.parametrize("greeting", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
 def test_server_without_ssh_is_a_lab_error(tmp_path: Path, greeting: bytes) -> None:
     make_key_file(tmp_path / "key")
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        threading.Thread(target=accept_and_greet, args=(door, greeting), daemon=True).start()
-        port = door.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=accept_and_greet, args=(listener, greeting), daemon=True).start()
+        port = listener.getsockname()[1]
         with pytest.raises(LabError, match=f"no SSH server answered at 127.0.0.1:{port} within 0.3 s: "):
-            connect("127.0.0.1", port, USER, tmp_path / "key", line(HOST_KEY), 0.3)
-        door.shutdown(socket.SHUT_RDWR)
+            connect("127.0.0.1", port, USER, tmp_path / "key", format_public_key(HOST_KEY), 0.3)
+        listener.shutdown(socket.SHUT_RDWR)
 
 
-def accept_and_greet(door: socket.socket, greeting: bytes) -> None:
-    """Say something and hang up, or say nothing and stay."""
+def accept_and_greet(listener: socket.socket, greeting: bytes) -> None:
+    """Send the greeting to each client and disconnect; without a greeting, send nothing and keep the connection."""
     with ExitStack() as silent:
         while True:
             try:
-                connection = door.accept()[0]
+                connection = listener.accept()[0]
             except OSError:
                 return  # closed by the end of the test
             silent.enter_context(connection)
@@ -381,7 +386,7 @@ def test_board_that_never_answers_is_a_lab_error(server: SshServer, own_connecti
 
 def test_command_that_is_never_started_times_out(server: SshServer, own_connection: SshShell) -> None:
     """The board opens a channel and hangs before it starts the command. Paramiko would wait without a limit."""
-    server.guard.answers.clear()
+    server.interface.answers_requests.clear()
     started = time.monotonic()
     with pytest.raises(LabError, match="was lost while running: echo alive"):
         own_connection.run("echo alive", timeout=0.3)
@@ -389,6 +394,6 @@ def test_command_that_is_never_started_times_out(server: SshServer, own_connecti
 
 
 def test_server_that_refuses_commands_is_a_lab_error(server: SshServer, own_connection: SshShell) -> None:
-    server.guard.refuses_commands = True
+    server.interface.refuses_commands = True
     with pytest.raises(LabError, match="was lost while running: echo alive"):
         own_connection.run("echo alive")

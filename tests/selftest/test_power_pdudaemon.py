@@ -26,7 +26,7 @@ NEEDS_DAEMON = pytest.mark.skipif(
 )
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
@@ -39,8 +39,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def daemon(folder: Path) -> Iterator[str]:
-    """Run a pdudaemon with two PDUs: `rack-1` works, `broken` only reports success. Give its URL."""
-    port = free_port()
+    """Run a pdudaemon with three PDUs: `rack-1` works, `broken` only reports success, `absent` fails. Yield its URL."""
+    port = find_free_port()
     configuration = {
         "daemon": {"hostname": "127.0.0.1", "port": port, "listener": "http", "logging_level": "DEBUG"},
         "pdus": {
@@ -60,14 +60,14 @@ def daemon(folder: Path) -> Iterator[str]:
     assert DAEMON
     with log, subprocess.Popen([DAEMON, "--conf", str(file)], stdout=log, stderr=subprocess.STDOUT) as process:
         try:
-            await_server(port, process)
+            wait_for_server(port, process)
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
             process.wait(20)
 
 
-def await_server(port: int, process: "subprocess.Popen[bytes]") -> None:
+def wait_for_server(port: int, process: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + 30
     while True:
         try:
@@ -80,24 +80,24 @@ def await_server(port: int, process: "subprocess.Popen[bytes]") -> None:
             return
 
 
-def outlet(url: str, hostname: str = "rack-1", port: int = 3, settle: float = 0.2) -> PowerSwitch:
+def make_outlet(url: str, hostname: str = "rack-1", port: int = 3, settle: float = 0.2) -> PowerSwitch:
     return create_power_switch(Pdudaemon(url=url, hostname=hostname, port=port, settle=settle), "ls1046a/bench-1")
 
 
 @NEEDS_DAEMON
 def test_configured_outlet_is_switched(daemon: str, folder: Path) -> None:
-    outlet(daemon).on()
-    powered.wait_for(folder / "3", "on")
-    outlet(f"{daemon}/", port=4).on()
-    outlet(daemon).off()
-    powered.wait_for(folder / "3", "off")
-    powered.wait_for(folder / "4", "on")
+    make_outlet(daemon).on()
+    powered.wait_for_content(folder / "3", "on")
+    make_outlet(f"{daemon}/", port=4).on()
+    make_outlet(daemon).off()
+    powered.wait_for_content(folder / "3", "off")
+    powered.wait_for_content(folder / "4", "on")
 
 
 @NEEDS_DAEMON
 def test_unknown_pdu_is_a_lab_error(daemon: str) -> None:
     with pytest.raises(LabError) as caught:
-        outlet(daemon, hostname="rack2&port=9").on()
+        make_outlet(daemon, hostname="rack2&port=9").on()
     assert str(caught.value) == (
         f"power: pdudaemon answers status 500 to {daemon}/power/control/on?hostname=rack2%26port%3D9&port=3:"
         " Invalid request; expected 200. Check that its configuration has the PDU rack2&port=9, that the PDU answers,"
@@ -108,27 +108,27 @@ def test_unknown_pdu_is_a_lab_error(daemon: str) -> None:
 @NEEDS_DAEMON
 def test_unreachable_pdu_is_a_lab_error(daemon: str) -> None:
     with pytest.raises(LabError, match=r"pdudaemon answers status 500 .*hostname=absent"):
-        outlet(daemon, hostname="absent").off()
+        make_outlet(daemon, hostname="absent").off()
 
 
 @NEEDS_DAEMON
 def test_outlet_that_does_not_switch_is_detected_on_the_console(daemon: str, folder: Path, tmp_path: Path) -> None:
     """The daemon answers 200 although the command failed: only the console shows it."""
-    line = folder / "3"
-    line.write_text("on")
-    with powered.unit(line) as url, Console(url, 115200, tmp_path / "log") as console:
+    power_file = folder / "3"
+    power_file.write_text("on")
+    with powered.unit(power_file) as url, Console(url, 115200, tmp_path / "log") as console:
         with pytest.raises(LabError, match="power-off failed"):
-            power_cycle.power_off(outlet(daemon, "broken"), console, "bench-1")
-        power_cycle.power_off(outlet(daemon), console, "bench-1")
+            power_cycle.power_off(make_outlet(daemon, "broken"), console, "bench-1")
+        power_cycle.power_off(make_outlet(daemon), console, "bench-1")
         with pytest.raises(LabError, match="power-on failed"):
-            power_cycle.power_on(outlet(daemon, "broken"), console, "bench-1", 0.3)
-        power_cycle.power_on(outlet(daemon), console, "bench-1", 5)
+            power_cycle.power_on(make_outlet(daemon, "broken"), console, "bench-1", 0.3)
+        power_cycle.power_on(make_outlet(daemon), console, "bench-1", 5)
 
 
 def test_missing_daemon_is_a_lab_error() -> None:
-    url = f"http://127.0.0.1:{free_port()}"
+    url = f"http://127.0.0.1:{find_free_port()}"
     with pytest.raises(LabError) as caught:
-        outlet(url).on()
+        make_outlet(url).on()
     message = str(caught.value)
     assert message.startswith(f"power: pdudaemon does not answer at {url}: ")
     assert "Connection refused" in message
@@ -144,11 +144,10 @@ def test_server_without_http_is_a_lab_error() -> None:
              " c.recv(1000); c.sendall(b'nack\\n'); c.close()"],
             pass_fds=[server.fileno()],
         ), pytest.raises(LabError, match=r"does not answer at .*: nack\. .*with `listener: http`"):  # fmt: skip
-            outlet(url).on()
+            make_outlet(url).on()
 
 
-@pytest.mark.usefixtures("monkeypatch")
 def test_proxy_of_the_environment_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://203.0.113.1:1")
     with pytest.raises(LabError, match="Connection refused"):
-        outlet(f"http://127.0.0.1:{free_port()}").on()
+        make_outlet(f"http://127.0.0.1:{find_free_port()}").on()

@@ -105,7 +105,7 @@ def is_running(pid: int) -> bool:
 
 @pytest.fixture
 def machine() -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """Start a virtual machine that is switched off; give its process and its control socket."""
+    """Start a virtual machine that is powered off; yield its process and its QMP socket."""
     if not shutil.which(QEMU):
         pytest.skip(f"{QEMU} is not installed (Debian: qemu-system-arm)")
     with tempfile.TemporaryDirectory(prefix="hil-") as folder:  # the path of pytest's folder is too long for a socket
@@ -114,16 +114,27 @@ def machine() -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
         command = [QEMU, *options.split(), "-qmp", f"unix:{control},server=on,wait=off"]
         with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
             try:
-                deadline = time.monotonic() + 10
-                while not control.exists() and time.monotonic() < deadline:
-                    assert process.poll() is None
-                    time.sleep(0.01)
+                wait_for_qmp(process, control)
                 yield process, control
             finally:
                 process.kill()
 
 
-def status(control: Path) -> object:
+def wait_for_qmp(process: "subprocess.Popen[bytes]", control: Path) -> None:
+    """Wait until QEMU answers on its QMP socket, at most 10 s. The socket exists before QEMU listens on it."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            query_status(control)
+        except QMPError:
+            assert process.poll() is None, "QEMU ended"
+            assert time.monotonic() < deadline, "QEMU did not answer on its QMP socket within 10 s"
+            time.sleep(0.01)
+        else:
+            return
+
+
+def query_status(control: Path) -> object:
     """Return the status of the machine that QEMU reports."""
     answer = execute(control, ("query-status", {}))[0]
     assert isinstance(answer, dict)
@@ -134,15 +145,15 @@ def test_qemu_machine_is_switched_on_and_off(machine: tuple[subprocess.Popen[byt
     control = machine[1]
     switch = QmpPower(control)
     switch.off()
-    before = status(control)
+    before = query_status(control)
     switch.on()
-    assert status(control) == "running"
+    assert query_status(control) == "running"
     switch.on()
     switch.off()
-    assert (before, status(control)) == ("prelaunch", "prelaunch")
+    assert (before, query_status(control)) == ("prelaunch", "prelaunch")
     switch.off()
     switch.on()
-    assert status(control) == "running"
+    assert query_status(control) == "running"
 
 
 def test_qemu_machine_that_keeps_running_is_a_lab_error(machine: tuple[subprocess.Popen[bytes], Path]) -> None:
@@ -153,10 +164,10 @@ def test_qemu_machine_that_keeps_running_is_a_lab_error(machine: tuple[subproces
 
 
 class StuckOn(QmpPower):
-    """Switch whose power-off has no effect, as with welded contacts."""
+    """Power switch whose `off` leaves the machine running, as with welded contacts."""
 
     def off(self) -> None:
-        """Do nothing."""
+        """Continue the machine in place of stopping it, then verify that it is stopped."""
         self._switch("cont", running=False)
 
 
@@ -187,7 +198,7 @@ def test_stopped_qemu_times_out_and_works_again_later(
     os.kill(process.pid, signal.SIGCONT)
     monkeypatch.setattr(qmp, "TIMEOUT", 10.0)
     switch.on()
-    assert status(control) == "running"
+    assert query_status(control) == "running"
 
 
 def test_qmp_command_refused_by_qemu_is_an_error(machine: tuple[subprocess.Popen[bytes], Path]) -> None:

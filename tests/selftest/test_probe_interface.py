@@ -34,14 +34,14 @@ VIRT = {"promised": "AES-128-CBC", "chained": "AES-128-CTR", "cipher": "AES-128-
 ROWS = {row.name: row for row in table(VIRT)}
 MACHINE = platform.machine()
 
-needs_probe = pytest.mark.skipif(
+NEEDS_PROBE = pytest.mark.skipif(
     sys.platform != "linux" or MACHINE not in ("x86_64", "aarch64"),
     reason=f"the probe is run on this machine, which is no 64-bit Linux on x86 or ARM but {sys.platform} {MACHINE}",
 )
 
 
-def answers(caller: str) -> dict[str, RowResult]:
-    """Return recorded results of virt."""
+def recorded_results(caller: str) -> dict[str, RowResult]:
+    """Return the results that the virtual board gave to a native or a compat caller."""
     return parse_rows((DATA / f"interface-virt-{caller}.txt").read_text().splitlines())
 
 
@@ -74,14 +74,14 @@ def test_every_row_names_its_call_and_its_public_source() -> None:
 
 @pytest.mark.parametrize("caller", ["native", "compat"])
 def test_healthy_board_matches_every_row(caller: str) -> None:
-    given = answers(caller)
+    given = recorded_results(caller)
     assert given.keys() == ROWS.keys()
     assert [describe_mismatch(ROWS[name], seen, caller == "compat") for name, seen in given.items()] == [""] * len(ROWS)
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
 def test_any_changed_fact_is_a_mismatch(row: Row) -> None:
-    seen = answers("native")[row.name]
+    seen = recorded_results("native")[row.name]
     for name in seen.facts:
         for other in ("?", "", seen.facts[name] + "?", "-99?"):
             message = describe_mismatch(row, replace(seen, facts={**seen.facts, name: other}), False)
@@ -92,12 +92,12 @@ def test_any_changed_fact_is_a_mismatch(row: Row) -> None:
 
 @pytest.mark.parametrize("more", [{"lacks": "11/0:EINVAL"}, {"surplus": "0"}])
 def test_additional_fact_is_a_mismatch(more: Mapping[str, str]) -> None:
-    seen = answers("native")["session-cipher"]
+    seen = recorded_results("native")["session-cipher"]
     assert describe_mismatch(ROWS["session-cipher"], replace(seen, facts={**seen.facts, **more}), False)
 
 
 def test_missing_fact_is_a_mismatch() -> None:
-    seen = answers("native")["session-cipher"]
+    seen = recorded_results("native")["session-cipher"]
     facts = dict(seen.facts)
     del facts["close"]
     assert "differs   close\n" in describe_mismatch(ROWS["session-cipher"], replace(seen, facts=facts), False)
@@ -113,12 +113,12 @@ def test_missing_fact_is_a_mismatch() -> None:
     ],
 )
 def test_row_that_did_not_end_by_itself_is_a_mismatch_despite_right_facts(ending: str, number: int, words: str) -> None:
-    seen = replace(answers("native")["poll"], ending=ending, signal=number)
+    seen = replace(recorded_results("native")["poll"], ending=ending, signal=number)
     assert words in describe_mismatch(ROWS["poll"], seen, False)
 
 
 def test_refusal_allowed_for_32_bit_callers_is_a_mismatch_for_native_ones() -> None:
-    seen = answers("compat")["hash-copy-mid-update"]
+    seen = recorded_results("compat")["hash-copy-mid-update"]
     assert seen.facts["copy"] == "EINVAL"
     assert not describe_mismatch(ROWS["hash-copy-mid-update"], seen, True)
     assert "differs   copy, to-bytes\n" in describe_mismatch(ROWS["hash-copy-mid-update"], seen, False)
@@ -140,7 +140,7 @@ def test_refusal_allowed_for_32_bit_callers_is_a_mismatch_for_native_ones() -> N
 def test_mismatch_is_attributed_to_cryptodev_alone_or_possibly_a_driver(
     row: str, fact: str, value: str, may_be: bool
 ) -> None:
-    seen = answers("native")[row]
+    seen = recorded_results("native")[row]
     bad = replace(seen, facts={**seen.facts, fact: value})
     assert describe_mismatch(ROWS[row], bad, False)
     assert may_be_driver(ROWS[row], bad, False) == may_be
@@ -155,7 +155,7 @@ def test_algorithm_missing_only_for_32_bit_callers_is_attributed_to_cryptodev() 
 
 def test_missing_algorithm_is_reported_as_lacking() -> None:
     assert parse_rows(["row crypt-1MiB done 0 lacks=cipher", "end 1"])["crypt-1MiB"].lacks == "cipher"
-    assert not answers("native")["crypt-1MiB"].lacks
+    assert not recorded_results("native")["crypt-1MiB"].lacks
 
 
 @pytest.mark.parametrize(
@@ -213,13 +213,13 @@ def program(folder: Path) -> str:
     return str(build(MACHINE, "glibc", folder))
 
 
-@needs_probe
+@NEEDS_PROBE
 def test_real_probe_reports_a_missing_device(program: str) -> None:
     with pytest.raises(ProductError, match="ENOENT"):
         run_rows(LocalShell(), program, "/dev/no-such-crypto", VIRT)
 
 
-@needs_probe
+@NEEDS_PROBE
 def test_real_probe_runs_every_row_on_a_foreign_device(program: str) -> None:
     given = run_rows(LocalShell(), program, "/dev/null", VIRT)
     assert given.keys() == ROWS.keys()
@@ -252,14 +252,14 @@ def another_ioctl(folder: Path) -> str:
     return str(folder / "ioctl.so")
 
 
-@needs_probe
+@NEEDS_PROBE
 def test_row_that_hangs_is_killed_and_ends_the_run(program: str, another_ioctl: str) -> None:
     shell = LocalShell(environment={"LD_PRELOAD": another_ioctl, "HANG": "1"})
     given = run_rows(shell, program, "/dev/null", VIRT, timeout=1)
     assert given == {"session-cipher": RowResult("late", 0, {})}
 
 
-@needs_probe
+@NEEDS_PROBE
 def test_row_that_crashes_does_not_stop_the_others(program: str, another_ioctl: str) -> None:
     given = run_rows(LocalShell(environment={"LD_PRELOAD": another_ioctl}), program, "/dev/null", VIRT)
     assert given.keys() == ROWS.keys()
@@ -267,7 +267,7 @@ def test_row_that_crashes_does_not_stop_the_others(program: str, another_ioctl: 
     assert "ended by SIGABRT" in describe_mismatch(ROWS["session-cipher"], given["session-cipher"], False)
 
 
-@needs_probe
+@NEEDS_PROBE
 def test_program_that_cannot_run_is_reported_with_the_reason(program: str, tmp_path: Path) -> None:
     foreign = tmp_path / "foreign"
     foreign.write_bytes(b"\x7fELF\x01\x01\x01" + bytes(9) + b"\x02\x00\xff\xff" + bytes(40))

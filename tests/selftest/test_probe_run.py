@@ -1,4 +1,4 @@
-"""The real probe on this machine, with its libcrypto: answers, who served them, and every way to fail."""
+"""The real probe on this machine, with its libcrypto: answers, what served them, and every kind of failure."""
 
 import os
 import platform
@@ -46,15 +46,15 @@ default_algorithms = ALL
 """
 
 
-def group(identity: str) -> VectorGroup:
-    return next(group for group in load().groups if group.id == identity)
+def find_group(group_id: str) -> VectorGroup:
+    return next(group for group in load().groups if group.id == group_id)
 
 
-CBC = group("AES-128-CBC-VarTxt-encrypt")
-CBC_BACK = group("AES-128-CBC-MMT-decrypt")
-CTR = group("AES-256-CTR-RFC3686-encrypt")
-SHA256 = group("SHA256-ShortMsg")
-SHA512 = group("SHA512-LongMsg")
+CBC = find_group("AES-128-CBC-VarTxt-encrypt")
+CBC_DECRYPT = find_group("AES-128-CBC-MMT-decrypt")
+CTR = find_group("AES-256-CTR-RFC3686-encrypt")
+SHA256 = find_group("SHA256-ShortMsg")
+SHA512 = find_group("SHA512-LongMsg")
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +66,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the test engine for this machine. Its libcrypto symbols are left to the program that loads it."""
-    folder = tmp_path_factory.getbasetemp() / "engine"  # one for all files that ask for it
+    folder = tmp_path_factory.getbasetemp() / "engine"  # shared by all test files that use it
     folder.mkdir(exist_ok=True)
     made = folder / "hiltest.so"
     if made.exists():
@@ -87,10 +87,10 @@ class ProbeSetup:
     engine: Path
     folder: Path
 
-    def probe(
+    def install(
         self, mode: str = "right", *, configuration: str = CONFIGURATION, explicit: Engine | None = None
     ) -> Probe:
-        """Install the probe, the engine configured in a given mode as an application would find it."""
+        """Install the probe, and an openssl.cnf that configures the test engine in a mode; return the probe."""
         (self.folder / "openssl.cnf").write_text(configuration.format(path=self.engine, mode=mode))
         shell = LocalShell(environment={"OPENSSL_CONF": str(self.folder / "openssl.cnf")})
         return install(shell, self.program, str(self.folder / "hil-probe"), engine=explicit)
@@ -102,8 +102,8 @@ def probe_setup(program: bytes, engine: Path, tmp_path: Path) -> ProbeSetup:
     return ProbeSetup(program, engine, tmp_path)
 
 
-def wrong(groups: Sequence[VectorGroup], answers: Sequence[GroupAnswers]) -> int:
-    """Return the number of wrong or failed answers. All must be there."""
+def count_mismatches(groups: Sequence[VectorGroup], answers: Sequence[GroupAnswers]) -> int:
+    """Return the number of wrong or failed answers. :raises ValueError: an answer is missing."""
     pairs = [
         (vector, answer)
         for group, given in zip(groups, answers, strict=True)
@@ -115,8 +115,8 @@ def wrong(groups: Sequence[VectorGroup], answers: Sequence[GroupAnswers]) -> int
 @pytest.mark.parametrize("layer", ["openssl", "engine"])
 def test_every_vector_is_answered_right(probe_setup: ProbeSetup, layer: Layer) -> None:
     groups = load().groups
-    answers = probe_setup.probe("nothing").run_groups(layer, groups)
-    assert wrong(groups, answers) == 0
+    answers = probe_setup.install("nothing").run_groups(layer, groups)
+    assert count_mismatches(groups, answers) == 0
     assert {given.served_by for given in answers} == {"software"}
     assert all(given.seconds > 0 for given in answers)
 
@@ -124,11 +124,11 @@ def test_every_vector_is_answered_right(probe_setup: ProbeSetup, layer: Layer) -
 def test_flipped_bit_in_an_expected_answer_is_a_mismatch(probe_setup: ProbeSetup) -> None:
     last = CBC.vectors[-1]
     bad = replace(CBC, vectors=(*CBC.vectors[:-1], replace(last, output=bytes([last.output[0] ^ 1]) + last.output[1:])))
-    assert wrong([bad], probe_setup.probe().run_groups("openssl", [bad])) == 1
+    assert count_mismatches([bad], probe_setup.install().run_groups("openssl", [bad])) == 1
 
 
 def test_opened_layer_reports_libcrypto_and_its_file(probe_setup: ProbeSetup) -> None:
-    open_layer = probe_setup.probe().open_layer("engine")
+    open_layer = probe_setup.install().open_layer("engine")
     assert open_layer.layer == "engine"
     assert open_layer.version.startswith("OpenSSL ")
     assert open_layer.library.startswith("/") and Path(open_layer.library).name.startswith("libcrypto.so")
@@ -140,7 +140,7 @@ def test_probe_uses_the_libcrypto_of_the_openssl_program(probe_setup: ProbeSetup
     bin_folder.mkdir()
     library.mkdir()
     other = library / "libcrypto.so.1.1"
-    other.symlink_to(probe_setup.probe().open_layer("openssl").library)
+    other.symlink_to(probe_setup.install().open_layer("openssl").library)
     openssl = bin_folder / "openssl"
     openssl.write_bytes(b"\x7fELF...\0libssl.so.1.1\0libcrypto.so.1.1\0libc.so.6\0")
     openssl.chmod(0o755)
@@ -152,21 +152,21 @@ def test_probe_uses_the_libcrypto_of_the_openssl_program(probe_setup: ProbeSetup
 
 
 def test_software_layer_ignores_openssl_cnf(probe_setup: ProbeSetup) -> None:
-    answers = probe_setup.probe("wrong").run_groups("openssl", [CBC, SHA256])
-    assert wrong([CBC, SHA256], answers) == 0
+    answers = probe_setup.install("wrong").run_groups("openssl", [CBC, SHA256])
+    assert count_mismatches([CBC, SHA256], answers) == 0
     assert [given.served_by for given in answers] == ["software", "software"]
 
 
 def test_engine_layer_uses_the_configured_engine(probe_setup: ProbeSetup) -> None:
-    groups = [CBC, CBC_BACK, SHA256, CTR, SHA512]
-    answers = probe_setup.probe("right").run_groups("engine", groups)
-    assert wrong(groups, answers) == 0
+    groups = [CBC, CBC_DECRYPT, SHA256, CTR, SHA512]
+    answers = probe_setup.install("right").run_groups("engine", groups)
+    assert count_mismatches(groups, answers) == 0
     assert [given.served_by for given in answers] == ["engine hiltest"] * 3 + ["software"] * 2
 
 
 def test_wrong_answers_of_an_engine_are_passed_on(probe_setup: ProbeSetup) -> None:
-    answers = probe_setup.probe("wrong").run_groups("engine", [CBC, SHA256, CTR])
-    assert [wrong([group], [given]) for group, given in zip([CBC, SHA256, CTR], answers, strict=True)] == [
+    answers = probe_setup.install("wrong").run_groups("engine", [CBC, SHA256, CTR])
+    assert [count_mismatches([group], [given]) for group, given in zip([CBC, SHA256, CTR], answers, strict=True)] == [
         len(CBC.vectors),
         len(SHA256.vectors),
         0,
@@ -174,26 +174,26 @@ def test_wrong_answers_of_an_engine_are_passed_on(probe_setup: ProbeSetup) -> No
 
 
 def test_engine_without_algorithms_is_reported_as_software(probe_setup: ProbeSetup) -> None:
-    answers = probe_setup.probe("nothing").run_groups("engine", [CBC, SHA256])
-    assert wrong([CBC, SHA256], answers) == 0
+    answers = probe_setup.install("nothing").run_groups("engine", [CBC, SHA256])
+    assert count_mismatches([CBC, SHA256], answers) == 0
     assert [given.served_by for given in answers] == ["software", "software"]
 
 
 def test_engine_that_cannot_be_loaded_is_reported_as_software_with_a_note(probe_setup: ProbeSetup) -> None:
-    probe = probe_setup.probe(configuration=CONFIGURATION.replace("{path}", "/nowhere/hiltest.so"))
+    probe = probe_setup.install(configuration=CONFIGURATION.replace("{path}", "/nowhere/hiltest.so"))
     assert [given.served_by for given in probe.run_groups("engine", [CBC])] == ["software"]
     assert any("/nowhere/hiltest.so" in note for note in probe.open_layer("engine").notes)
 
 
 def test_explicit_engine_needs_no_openssl_cnf(probe_setup: ProbeSetup) -> None:
-    probe = probe_setup.probe(explicit=Engine(str(probe_setup.engine), {"MODE": "wrong"}), configuration="")
+    probe = probe_setup.install(explicit=Engine(str(probe_setup.engine), {"MODE": "wrong"}), configuration="")
     cbc, sha = probe.run_groups("engine-explicit", [CBC, SHA256])
     assert (cbc.served_by, sha.served_by) == ("engine hiltest", "engine hiltest")
-    assert wrong([CBC], [cbc]) == len(CBC.vectors)
+    assert count_mismatches([CBC], [cbc]) == len(CBC.vectors)
 
 
 def test_explicit_engine_does_not_fall_back_to_software(probe_setup: ProbeSetup) -> None:
-    probe = probe_setup.probe(explicit=Engine(str(probe_setup.engine)))
+    probe = probe_setup.install(explicit=Engine(str(probe_setup.engine)))
     (ctr,) = probe.run_groups("engine-explicit", [CTR])
     assert ctr.served_by == "nobody"
     assert all(answer.error.startswith("EVP_CipherInit_ex: error:") for answer in ctr.answers)
@@ -210,15 +210,15 @@ def test_explicit_engine_does_not_fall_back_to_software(probe_setup: ProbeSetup)
 def test_unusable_explicit_engine_is_a_product_failure(probe_setup: ProbeSetup, named: Engine, message: str) -> None:
     explicit = replace(named, id=str(probe_setup.engine)) if named.id == "PATH" else named
     with pytest.raises(ProductError, match=f"layer engine-explicit cannot be opened: .*{message}"):
-        probe_setup.probe(explicit=explicit).open_layer("engine-explicit")
+        probe_setup.install(explicit=explicit).open_layer("engine-explicit")
 
 
 def test_explicit_layer_without_an_engine_is_a_usage_error(probe_setup: ProbeSetup) -> None:
     with pytest.raises(UsageError, match="engine"):
-        probe_setup.probe().open_layer("engine-explicit")
+        probe_setup.install().open_layer("engine-explicit")
 
 
-def test_failed_call_is_an_answer_and_the_run_goes_on(probe_setup: ProbeSetup) -> None:
+def test_failed_call_is_an_answer_and_the_run_continues(probe_setup: ProbeSetup) -> None:
     cut = replace(CTR.vectors[0], input=b"123")
     bad_key = replace(CTR.vectors[0], key=b"short")
     groups = [
@@ -229,40 +229,40 @@ def test_failed_call_is_an_answer_and_the_run_goes_on(probe_setup: ProbeSetup) -
         VectorGroup("NO-SUCH", "digest", "None", "here", SHA256.vectors[:2]),
         SHA256,
     ]
-    answers = probe_setup.probe().run_groups("openssl", groups)
+    answers = probe_setup.install().run_groups("openssl", groups)
     errors = [[answer.error for answer in given.answers] for given in answers]
     assert errors[0][0].startswith("EVP_CipherFinal_ex: error:") and "wrong final block length" in errors[0][0]
     assert errors[1][0] == "the vector has a key of 5 bytes and an IV of 16, AES-256-CTR takes 32 and 16"
     assert errors[2] == ["EVP_get_digestbyname: libcrypto knows no NO-SUCH"] * 2
-    assert errors[0][1] == errors[1][1] == "" and wrong([SHA256], answers[3:]) == 0
+    assert errors[0][1] == errors[1][1] == "" and count_mismatches([SHA256], answers[3:]) == 0
 
 
 def test_refused_operations_are_answers_with_errors(probe_setup: ProbeSetup) -> None:
-    cbc, sha = probe_setup.probe("refuses").run_groups("engine", [CBC, SHA256])
+    cbc, sha = probe_setup.install("refuses").run_groups("engine", [CBC, SHA256])
     assert all(answer.error.startswith("EVP_CipherUpdate: ") for answer in cbc.answers)
     assert all(answer.error.startswith("EVP_DigestFinal_ex: ") for answer in sha.answers)
 
 
 def test_crash_in_the_engine_is_reported_with_its_place(probe_setup: ProbeSetup) -> None:
     with pytest.raises(ProbeCrash) as caught:
-        probe_setup.probe("crashes").run_groups("engine", [SHA512, CBC, SHA256])
+        probe_setup.install("crashes").run_groups("engine", [SHA512, CBC, SHA256])
     message = str(caught.value)
     assert (
         "layer engine: the probe was ended by SIGSEGV at AES-128-CBC-VarTxt-encrypt, COUNT = 5 (CBCVarTxt128" in message
     )
     kept = caught.value.kept
-    assert wrong([SHA512], kept[:1]) == 0
+    assert count_mismatches([SHA512], kept[:1]) == 0
     assert [answer.output for answer in kept[1].answers] == [vector.output for vector in CBC.vectors[:5]]
 
 
 def test_crash_at_exit_is_reported_and_keeps_all_answers(probe_setup: ProbeSetup) -> None:
     with pytest.raises(ProbeCrash, match="ended by SIGABRT after its last answer, as the process ended") as caught:
-        probe_setup.probe("crashes-at-exit").run_groups("engine", [CBC])
-    assert wrong([CBC], caught.value.kept) == 0
+        probe_setup.install("crashes-at-exit").run_groups("engine", [CBC])
+    assert count_mismatches([CBC], caught.value.kept) == 0
 
 
 def test_vector_that_hangs_ends_at_the_timeout(probe_setup: ProbeSetup, monkeypatch: pytest.MonkeyPatch) -> None:
-    probe = probe_setup.probe("hangs")
+    probe = probe_setup.install("hangs")
     monkeypatch.setattr("fixtures.probe.protocol.VECTOR_TIMEOUT", 1)
     with pytest.raises(ProbeCrash, match=r"no answer within 1 s at .*, COUNT = 1 \(CBC.*answers kept: 1"):
         probe.run_groups("engine", [CBC])
@@ -270,16 +270,16 @@ def test_vector_that_hangs_ends_at_the_timeout(probe_setup: ProbeSetup, monkeypa
 
 
 def test_kill_from_outside_is_a_crash(probe_setup: ProbeSetup) -> None:
-    probe = probe_setup.probe()
+    probe = probe_setup.install()
     path = str(probe_setup.folder / "hil-probe")
     shell = LocalShell(replace={path: f"sh -c 'kill -9 $$' {path}"})
     with pytest.raises(ProbeCrash, match="ended by SIGKILL at AES-128-CBC-VarTxt-encrypt or later; answers kept: 0"):
         Probe(shell, path).run_groups("engine", [CBC])
-    assert wrong([CBC], probe.run_groups("engine", [CBC])) == 0
+    assert count_mismatches([CBC], probe.run_groups("engine", [CBC])) == 0
 
 
 def test_repeat_reports_count_time_and_server(probe_setup: ProbeSetup) -> None:
-    probe = probe_setup.probe("right")
+    probe = probe_setup.install("right")
     cipher = probe.repeat("engine", "AES-128-CBC", "encrypt", 256, 4096)
     digest = probe.repeat("engine", "SHA256", "digest", 10, 100_000)
     ctr = probe.repeat("engine", "AES-128-CTR", "decrypt", 7, 5)
@@ -290,9 +290,9 @@ def test_repeat_reports_count_time_and_server(probe_setup: ProbeSetup) -> None:
 
 def test_repeat_that_stops_early_is_a_product_failure(probe_setup: ProbeSetup) -> None:
     with pytest.raises(ProductError, match=r"AES-128-CBC encrypt of 16 bytes: stopped after 0, .*EVP_CipherUpdate"):
-        probe_setup.probe("refuses").repeat("engine", "AES-128-CBC", "encrypt", 5, 16)
+        probe_setup.install("refuses").repeat("engine", "AES-128-CBC", "encrypt", 5, 16)
     with pytest.raises(ProductError, match="no multiple of the block size of 16 bytes"):
-        probe_setup.probe().repeat("openssl", "AES-128-CBC", "encrypt", 5, 15)
+        probe_setup.install().repeat("openssl", "AES-128-CBC", "encrypt", 5, 15)
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def test_repeat_that_stops_early_is_a_product_failure(probe_setup: ProbeSetup) -
 def test_damaged_input_is_refused_before_anything_runs(
     probe_setup: ProbeSetup, text: bytes | None, message: str
 ) -> None:
-    probe_setup.probe()
+    probe_setup.install()
     sent = b"\n".join(encode([CBC]).splitlines()[:3]) + b"\n" if text is None else text
     result = LocalShell().run(f"{probe_setup.folder}/hil-probe openssl", stdin=sent)
     assert result.exit_status == 2
@@ -334,7 +334,7 @@ def test_damaged_input_is_refused_before_anything_runs(
     ],
 )
 def test_malformed_input_is_refused_with_its_line(probe_setup: ProbeSetup, lines: str, message: str) -> None:
-    probe_setup.probe()
+    probe_setup.install()
     body = f"{lines}\n".encode()
     result = LocalShell().run(f"{probe_setup.folder}/hil-probe openssl", stdin=body + b"end %08x\n" % zlib.crc32(body))
     assert result.exit_status == 2
@@ -357,7 +357,7 @@ def test_library_without_openssl_functions_is_a_product_failure(probe_setup: Pro
 
 
 def test_one_command_serves_many_groups(probe_setup: ProbeSetup) -> None:
-    probe_setup.probe()
+    probe_setup.install()
     shell = LocalShell()
     probe = Probe(shell, str(probe_setup.folder / "hil-probe"))
     started = time.monotonic()
@@ -373,7 +373,7 @@ def test_empty_messages_and_long_answers_arrive_whole(probe_setup: ProbeSetup) -
         VectorGroup("SHA1", "digest", "Empty", "here", (empty,)),
         VectorGroup("AES-128-CTR", "encrypt", "Long", "here", (zeros, replace(zeros, input=b""))),
     ]
-    sha, ctr = probe_setup.probe().run_groups("openssl", groups)
+    sha, ctr = probe_setup.install().run_groups("openssl", groups)
     assert sha.answers[0].output == empty.output
     assert (len(ctr.answers[0].output), ctr.answers[1].output) == (100_000, b"")
     result = LocalShell().run(f"{probe_setup.folder}/hil-probe openssl", stdin=encode(groups))
@@ -383,8 +383,8 @@ def test_empty_messages_and_long_answers_arrive_whole(probe_setup: ProbeSetup) -
 # The layers below OpenSSL
 
 
-def kernel_has(family: str) -> bool:
-    """Whether this machine's kernel has sockets of a family."""
+def has_socket_family(family: str) -> bool:
+    """Return whether this machine's kernel has sockets of a family."""
     try:
         socket.socket(getattr(socket, family), socket.SOCK_SEQPACKET).close()
     except OSError:
@@ -392,7 +392,7 @@ def kernel_has(family: str) -> bool:
     return True
 
 
-HAS_AFALG = kernel_has("AF_ALG")
+HAS_AFALG = has_socket_family("AF_ALG")
 
 
 def test_kernel_names_in_the_probe_match_the_board_files() -> None:
@@ -433,23 +433,23 @@ def test_foreign_device_is_an_error_of_each_vector(probe_setup: ProbeSetup) -> N
 def test_kernel_without_af_alg_is_a_product_failure(probe_setup: ProbeSetup) -> None:
     message = r"layer afalg cannot be opened: socket\(AF_ALG\): EAFNOSUPPORT, this kernel has no such sockets: CONFIG_"
     with pytest.raises(ProductError, match=message):
-        probe_setup.probe().run_groups("afalg", [CBC])
+        probe_setup.install().run_groups("afalg", [CBC])
 
 
 @pytest.mark.skipif(not HAS_AFALG, reason="this machine's kernel has no AF_ALG")
 def test_af_alg_answers_every_vector_right(probe_setup: ProbeSetup) -> None:
     groups = load().groups
-    answers = probe_setup.probe().run_groups("afalg", groups)
-    assert wrong(groups, answers) == 0
+    answers = probe_setup.install().run_groups("afalg", groups)
+    assert count_mismatches(groups, answers) == 0
     assert not {given.served_by for given in answers} & {"nobody", "software"}
 
 
 @pytest.mark.skipif(not HAS_AFALG, reason="this machine's kernel has no AF_ALG")
 def test_missing_driver_is_an_error_of_each_vector(probe_setup: ProbeSetup) -> None:
-    (cbc,) = probe_setup.probe().run_groups("afalg", [CBC], driver="cbc-aes-nowhere")
+    (cbc,) = probe_setup.install().run_groups("afalg", [CBC], driver="cbc-aes-nowhere")
     assert re.match(r"bind\(skcipher, cbc-aes-nowhere\): ENOENT, Linux .* has no such driver", cbc.answers[0].error)
 
 
 def test_driver_name_at_another_layer_is_a_usage_error(probe_setup: ProbeSetup) -> None:
     with pytest.raises(UsageError, match="layer cryptodev cannot select the driver cbc-aes-caam"):
-        probe_setup.probe().run_groups("cryptodev", [CBC], driver="cbc-aes-caam")
+        probe_setup.install().run_groups("cryptodev", [CBC], driver="cbc-aes-caam")

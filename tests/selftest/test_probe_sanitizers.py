@@ -27,6 +27,7 @@ ENGINE_TASKS: list[Task] = [
     CBC, SHA256, *REPEATS,
 ]  # fmt: skip
 MUTATIONS = 60
+"""Number of mutated inputs."""
 
 
 def build_sanitized(sources: Path, program: Path) -> Path:
@@ -50,13 +51,13 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass
 class Runner:
-    """Runs a sanitized probe; the sanitizers write into files, so that no child's report is lost."""
+    """Runner of a sanitized probe. The sanitizers write into files, so that no report of a child process is lost."""
 
     program: Path
     folder: Path
 
     def run(self, *arguments: str, sent: bytes = b"", environment: dict[str, str] | None = None) -> int:
-        """Return the exit status."""
+        """Run the probe and return its exit status; its standard output is in `output`."""
         logs = f"log_path={self.folder / 'report'}"
         options = {"ASAN_OPTIONS": f"{logs}:use_sigaltstack=0", "UBSAN_OPTIONS": f"{logs}:print_stacktrace=1"}
         done = subprocess.run(
@@ -78,6 +79,7 @@ def runner(sanitized: Path, tmp_path: Path) -> Runner:
 
 
 def seal(body: bytes) -> bytes:
+    """Append the line with the CRC-32 of the input."""
     return body + b"end %08x\n" % zlib.crc32(body)
 
 
@@ -110,7 +112,7 @@ def test_explicit_engine_has_no_sanitizer_report(runner: Runner, engine: Path) -
 
 
 @pytest.mark.parametrize("mode", ["crashes", "hangs"])
-def test_death_in_an_engine_has_no_sanitizer_report(runner: Runner, engine: Path, mode: str) -> None:
+def test_crash_or_hang_in_an_engine_has_no_sanitizer_report(runner: Runner, engine: Path, mode: str) -> None:
     environment = configure(runner.folder, engine, mode)
     assert runner.run("engine", "--timeout", "1", sent=encode([SHA512, CBC]), environment=environment) < 0
     assert re.search(r"@\d+ died SIG(SEGV|ALRM) 1\.\d #", runner.output)
@@ -159,8 +161,8 @@ def test_malformed_input_has_no_sanitizer_report(runner: Runner, sent: bytes) ->
 
 
 def test_mutated_input_has_no_sanitizer_report(runner: Runner) -> None:
-    """Random changes below a right seal: wrong words, lengths, numbers and patterns."""
-    chance = random.Random(16)
+    """Random changes under a correct CRC-32: invalid words, lengths, numbers and patterns."""
+    rng = random.Random(16)
     body = encode([streams()[0], CTR, SHA256]).rsplit(b"end ", 1)[0]
     words = [
         b"-",
@@ -177,16 +179,16 @@ def test_mutated_input_has_no_sanitizer_report(runner: Runner) -> None:
     ]
     for number in range(MUTATIONS):
         changed = body
-        for _ in range(chance.randint(1, 3)):
+        for _ in range(rng.randint(1, 3)):
             parts = changed.split(b" ")
-            parts[chance.randrange(len(parts))] = chance.choice(words)
+            parts[rng.randrange(len(parts))] = rng.choice(words)
             changed = b" ".join(parts)
         assert runner.run("openssl", "--timeout", "5", sent=seal(changed)) in (0, 2), number
         assert runner.reports() == "", (number, seal(changed))
 
 
 def test_injected_overflow_is_reported(tmp_path: Path) -> None:
-    """The margins of a stream's buffers are left out."""
+    """The sources are changed: the buffers of a stream have no margins."""
     sources = tmp_path / "src"
     shutil.copytree(SOURCES, sources)
     text = (sources / "stream_buffers.c").read_text()

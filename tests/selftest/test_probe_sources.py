@@ -1,4 +1,4 @@
-"""Do the probe's C sources stay as C programmers expect them: headers that stand alone, no shared mutable state?"""
+"""The probe's C sources: each header compiles alone, and only the signal handler has mutable static state."""
 
 import os
 import re
@@ -16,6 +16,7 @@ from fixtures.probe.build import COMPILE_FLAGS, SOURCES
 HEADERS = sorted(path.name for path in SOURCES.glob("*.h"))
 FLAGS = [flag for flag in COMPILE_FLAGS if flag != "-s"]
 MAX_LINES = 400
+"""Maximum number of lines of a source file."""
 
 SIGNAL_STATE = {"handler_report", "handler_progress", "stack"}
 """The only objects of static storage that change: those of the signal handler, in fatal_signals.c."""
@@ -59,7 +60,7 @@ def test_no_header_holds_code_that_is_not_inline() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(SOURCES.glob("*.[ch]")), ids=lambda path: path.name)
-def test_no_source_exceeds_the_maximum_length(path: Path) -> None:
+def test_no_source_exceeds_the_line_limit(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= MAX_LINES
 
 
@@ -73,8 +74,8 @@ def writable_variables(path: Path) -> set[str]:
             for symbol in section.iter_symbols():
                 if symbol["st_info"]["type"] != "STT_OBJECT" or not isinstance(symbol["st_shndx"], int):
                     continue
-                home = elf.get_section(symbol["st_shndx"])
-                if home["sh_flags"] & 1 and ".rel.ro" not in home.name:  # SHF_WRITE; constant pointers are relocated
+                owner = elf.get_section(symbol["st_shndx"])
+                if owner["sh_flags"] & 1 and ".rel.ro" not in owner.name:  # SHF_WRITE; constant pointers are relocated
                     found.add(symbol.name.split(".")[-1])
     return found
 
@@ -85,7 +86,7 @@ def test_only_the_signal_handler_has_state_of_static_storage(tmp_path: Path) -> 
     assert writable_variables(tmp_path / "all.o") == SIGNAL_STATE
 
 
-def test_changing_static_variable_is_detected(tmp_path: Path) -> None:
+def test_static_variable_that_changes_is_detected(tmp_path: Path) -> None:
     source = tmp_path / "counting.c"
     source.write_text("int count(void);\nint count(void)\n{\n    static int calls;\n    return ++calls;\n}\n")
     done = compile_c(tmp_path, [source])

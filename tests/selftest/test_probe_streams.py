@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from local_shell import LocalShell
-from test_probe_run import MACHINE, ProbeSetup, engine, probe_setup, program, pytestmark, wrong
+from test_probe_run import MACHINE, ProbeSetup, count_mismatches, engine, probe_setup, program, pytestmark
 
 from fixtures.outcome import LabError
 from fixtures.probe.known_answers import describe_mismatches, find_mismatches
@@ -27,8 +27,8 @@ def pattern_names(group: VectorGroup) -> set[str]:
 
 @pytest.mark.parametrize("layer", ["openssl", "engine"])
 def test_every_stream_pattern_is_answered_right(probe_setup: ProbeSetup, layer: Layer) -> None:
-    answers = probe_setup.probe("right").run_groups(layer, GROUPS)
-    assert wrong(GROUPS, answers) == 0
+    answers = probe_setup.install("right").run_groups(layer, GROUPS)
+    assert count_mismatches(GROUPS, answers) == 0
     served = {(group.algorithm, given.served_by) for group, given in zip(GROUPS, answers, strict=True)}
     expected = "engine hiltest" if layer == "engine" else "software"
     assert {by for name, by in served if name in ("AES-128-CBC", "SHA256")} == {expected}
@@ -54,7 +54,9 @@ def test_flipped_bit_is_a_mismatch_in_every_pattern(probe_setup: ProbeSetup) -> 
         return replace(vector, output=vector.output[:-1] + bytes([vector.output[-1] ^ 1]) if vector.output else b"\1")
 
     bad = [replace(group, vectors=tuple(map(flipped, group.vectors))) for group in GROUPS]
-    assert wrong(bad, probe_setup.probe().run_groups("openssl", bad)) == sum(len(group.vectors) for group in GROUPS)
+    assert count_mismatches(bad, probe_setup.install().run_groups("openssl", bad)) == sum(
+        len(group.vectors) for group in GROUPS
+    )
 
 
 OVERRUN = "the layer wrote outside of the 320 bytes of its answer"
@@ -74,7 +76,7 @@ ENGINE_DEFECTS = {
 
 @pytest.mark.parametrize("mode", ENGINE_DEFECTS)
 def test_engine_defect_is_found_by_its_patterns(probe_setup: ProbeSetup, mode: str) -> None:
-    answers = probe_setup.probe(mode).run_groups("engine", ENGINES)
+    answers = probe_setup.install(mode).run_groups("engine", ENGINES)
     bad: Counter[str] = Counter()
     messages = ""
     for group, given in zip(ENGINES, answers, strict=True):
@@ -92,12 +94,12 @@ def test_unknown_pattern_is_refused(probe_setup: ProbeSetup) -> None:
     (group, *_) = GROUPS
     odd = replace(group, vectors=(replace(group.vectors[0], pattern="sideways 1"),))
     with pytest.raises(LabError, match="unknown stream pattern 'sideways'"):
-        probe_setup.probe().run_groups("openssl", [odd])
+        probe_setup.install().run_groups("openssl", [odd])
 
 
 def test_repeated_answer_is_one_byte_on_the_wire(probe_setup: ProbeSetup) -> None:
     (group,) = [group for group in GROUPS if group.id == "SHA256-pieces"]
-    probe_setup.probe()
+    probe_setup.install()
     output = LocalShell().run(f"{probe_setup.folder}/hil-probe openssl", stdin=encode([group])).text
     assert output.count(f" {group.vectors[0].output.hex()} #") == 1
     assert output.count(" = #") == len(group.vectors) - 1
@@ -105,7 +107,7 @@ def test_repeated_answer_is_one_byte_on_the_wire(probe_setup: ProbeSetup) -> Non
 
 def test_mismatch_names_its_pattern_and_shortens_long_values(probe_setup: ProbeSetup) -> None:
     (group,) = [group for group in GROUPS if group.id == "AES-128-CBC-buffers-encrypt"]
-    (given,) = probe_setup.probe("wrong").run_groups("engine", [group])
+    (given,) = probe_setup.install("wrong").run_groups("engine", [group])
     text = describe_mismatches("engine", group, given, find_mismatches(group, given))
     assert "320 bytes, pattern 'sources 1', fixtures/vectors/streams.py:1\n" in text
     assert ", byte 319 is the first that differs" in text

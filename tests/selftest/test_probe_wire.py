@@ -1,4 +1,4 @@
-"""The wire format: any damage on the way is detected, and what is undamaged is parsed."""
+"""The wire format: damage between probe and host is detected, and undamaged output is parsed."""
 
 import random
 import zlib
@@ -39,7 +39,8 @@ LINES = [
 KERNEL = b"[  12.345678] virtio_crypto virtio0: queue full\r\n"
 
 
-def sealed(lines: list[str]) -> list[bytes]:
+def seal_lines(lines: list[str]) -> list[bytes]:
+    """Return the lines as the probe prints them, with number and CRC-32."""
     return [f"{seal(number, words)}\n".encode() for number, words in enumerate(lines)]
 
 
@@ -51,25 +52,26 @@ class Replay:
     status: int = 0
 
     def run(self, command: str, *, stdin: bytes = b"", timeout: float = 30.0) -> CommandResult:
-        """Whatever is asked."""
+        """Return the recorded output to any command."""
         del stdin, timeout
         return CommandResult(command, self.output, self.status, 0.1)
 
     def put(self, data: bytes, path: str, *, mode: int = 0o644) -> None:
-        """Not asked here."""
+        """Not used by these tests."""
         raise NotImplementedError
 
     def get(self, path: str) -> bytes:
-        """Not asked here."""
+        """Not used by these tests."""
         raise NotImplementedError
 
 
-def answers(output: bytes, status: int = 0) -> list[tuple[Answer, ...]]:
+def run_replay(output: bytes, status: int = 0) -> list[tuple[Answer, ...]]:
+    """Return the answers to GROUPS that the harness parses from an output of the probe."""
     given = Probe(Replay(output, status), "/tmp/hil-probe").run_groups("engine", GROUPS)
     return [group.answers for group in given]
 
 
-WHOLE = b"".join(sealed(LINES))
+WHOLE = b"".join(seal_lines(LINES))
 RIGHT = [
     (Answer(bytes(range(48)), ""), Answer(bytes(range(1, 49)), ""), Answer(b"", LINES[7].removeprefix("e 0.2 "))),
     (Answer(b"\1" * 20, ""),),
@@ -77,8 +79,8 @@ RIGHT = [
 
 
 def test_undamaged_output_is_parsed() -> None:
-    assert answers(WHOLE) == RIGHT
-    assert answers(WHOLE.replace(b"\n", b"\r\n")) == RIGHT
+    assert run_replay(WHOLE) == RIGHT
+    assert run_replay(WHOLE.replace(b"\n", b"\r\n")) == RIGHT
     given = Probe(Replay(WHOLE), "p").run_groups("engine", GROUPS)
     assert [(group.served_by, group.seconds) for group in given] == [("engine devcrypto", 1e-4), ("software", 2e-5)]
 
@@ -87,7 +89,7 @@ def test_undamaged_output_is_parsed() -> None:
     ("served_by", "promised", "expected"),
     [
         ("cbc-aes-caam", "cbc-aes-caam", "cbc-aes-caam"),
-        ("cbc-aes-ce", "cbc-aes-caam", "cbc-aes-ce"),  # the CPU serves, and nobody else is there
+        ("cbc-aes-ce", "cbc-aes-caam", "cbc-aes-ce"),  # the CPU serves, and no other driver
         ("cbc-aes-caam|cbc(aes-generic)", "cbc-aes-caam", "cbc-aes-caam"),
         ("cbc-aes-ce|cbc-aes-qce", "cbc-aes-qce", "cbc-aes-qce"),  # its fallback has a higher priority
         ("cbc-aes-ce|cbc(aes-generic)", "cbc-aes-caam", "cbc-aes-ce"),
@@ -106,74 +108,74 @@ def test_serving_driver_is_the_promised_one_or_that_of_highest_priority(
 
 def test_probe_names_the_promised_driver_of_each_algorithm() -> None:
     lines = [line.replace("engine devcrypto", "first|promised").replace("software", "first|other") for line in LINES]
-    probe = Probe(Replay(b"".join(sealed(lines))), "p", promised={"AES-128-CBC": "promised", "SHA1": "promised"})
+    probe = Probe(Replay(b"".join(seal_lines(lines))), "p", promised={"AES-128-CBC": "promised", "SHA1": "promised"})
     assert [group.served_by for group in probe.run_groups("engine", GROUPS)] == ["promised", "first"]
 
 
 def test_kernel_messages_between_lines_are_ignored() -> None:
-    assert answers(KERNEL + KERNEL.join(sealed(LINES)) + KERNEL) == RIGHT
+    assert run_replay(KERNEL + KERNEL.join(seal_lines(LINES)) + KERNEL) == RIGHT
 
 
 @pytest.mark.parametrize("at", range(len(LINES)))
 def test_flipped_bit_anywhere_in_a_line_is_detected(at: int) -> None:
-    lines = sealed(LINES)
+    lines = seal_lines(LINES)
     line = lines[at]
     for position in range(len(line)):
         for bit in (0, 3, 5, 7):
             changed = bytearray(line)
             changed[position] ^= 1 << bit
             with pytest.raises(LabError, match=r"[12] answer lines? damaged"):
-                answers(b"".join([*lines[:at], bytes(changed), *lines[at + 1 :]]))
+                run_replay(b"".join([*lines[:at], bytes(changed), *lines[at + 1 :]]))
 
 
 @pytest.mark.parametrize("at", range(len(LINES)))
 def test_lost_line_is_detected(at: int) -> None:
-    lines = sealed(LINES)
+    lines = seal_lines(LINES)
     with pytest.raises(LabError, match="1 answer line damaged"):
-        answers(b"".join(lines[:at] + lines[at + 1 :]))
+        run_replay(b"".join(lines[:at] + lines[at + 1 :]))
 
 
 @pytest.mark.parametrize("at", range(len(LINES)))
 def test_repeated_line_is_detected(at: int) -> None:
-    lines = sealed(LINES)
+    lines = seal_lines(LINES)
     with pytest.raises(LabError, match="1 answer line damaged"):
-        answers(b"".join([*lines[:at], lines[at], *lines[at:]]))
+        run_replay(b"".join([*lines[:at], lines[at], *lines[at:]]))
 
 
 @pytest.mark.parametrize("at", range(len(LINES)))
 def test_kernel_message_inside_a_line_is_detected(at: int) -> None:
-    lines = sealed(LINES)
+    lines = seal_lines(LINES)
     for position in range(1, len(lines[at]) - 1):
         broken = lines[at][:position] + KERNEL + lines[at][position:]
         with pytest.raises(LabError, match="1 answer line damaged"):
-            answers(b"".join([*lines[:at], broken, *lines[at + 1 :]]))
+            run_replay(b"".join([*lines[:at], broken, *lines[at + 1 :]]))
 
 
 def test_swapped_lines_are_reordered() -> None:
-    lines = sealed(LINES)
-    assert answers(b"".join([*lines[:5], lines[6], lines[5], *lines[7:]])) == RIGHT
+    lines = seal_lines(LINES)
+    assert run_replay(b"".join([*lines[:5], lines[6], lines[5], *lines[7:]])) == RIGHT
 
 
 def test_every_damaged_line_is_counted() -> None:
-    lines = sealed(LINES)
+    lines = seal_lines(LINES)
     lines[4], lines[6], lines[9] = b"", lines[6].replace(b"a", b"b", 1), KERNEL
     with pytest.raises(LabError, match="3 answer lines damaged between the probe and here"):
-        answers(b"".join(lines))
+        run_replay(b"".join(lines))
 
 
 def test_randomly_lost_bytes_are_detected() -> None:
-    chance = random.Random(4)
+    rng = random.Random(4)
     for _ in range(300):
-        start = chance.randrange(len(WHOLE))
-        cut = WHOLE[:start] + WHOLE[start + chance.randint(1, 200) :]
-        if cut in (WHOLE, WHOLE[:-1]):  # the last line end alone carries nothing
+        start = rng.randrange(len(WHOLE))
+        cut = WHOLE[:start] + WHOLE[start + rng.randint(1, 200) :]
+        if cut in (WHOLE, WHOLE[:-1]):  # the last line end carries no data
             continue
         with pytest.raises(LabError):
-            answers(cut)
+            run_replay(cut)
 
 
 def test_extracted_lines_end_at_the_first_missing_one() -> None:
-    lines = sealed(LINES)
+    lines = seal_lines(LINES)
     assert extract_lines(WHOLE) == (LINES, 0)
     assert extract_lines(b"".join(lines[:5] + lines[6:])) == (LINES[:5], 1)
     assert extract_lines(b"nothing\n") == ([], 0)
@@ -203,19 +205,19 @@ def test_seal_is_the_crc32_of_number_and_words() -> None:
 def test_lines_that_do_not_fit_the_tasks_are_refused(at: int, words: str) -> None:
     lines = [*LINES[:at], words, *LINES[at + 1 :]]
     with pytest.raises(LabError, match=r"does not fit its input"):
-        answers(b"".join(sealed(lines)))
+        run_replay(b"".join(seal_lines(lines)))
 
 
 @pytest.mark.parametrize("last", range(1, len(LINES)))
 def test_output_without_end_mark_is_refused(last: int) -> None:
     with pytest.raises(LabError, match=r"1 answer line damaged.*end mark is missing, exit status 0"):
-        answers(b"".join(sealed(LINES[:last])))
+        run_replay(b"".join(seal_lines(LINES[:last])))
 
 
 def test_crash_keeps_earlier_answers_and_names_its_place() -> None:
-    output = b"".join(sealed([*LINES[:7], "died SIGBUS 0.2"])) + b"Bus error\n"
+    output = b"".join(seal_lines([*LINES[:7], "died SIGBUS 0.2"])) + b"Bus error\n"
     with pytest.raises(ProbeCrash) as caught:
-        answers(output, 135)
+        run_replay(output, 135)
     assert "ended by SIGBUS at AES-128-CBC-VarKey-encrypt, COUNT = 2 (CBCVarKey128.rsp:20); answers kept: 2" in str(
         caught.value
     )
@@ -224,9 +226,9 @@ def test_crash_keeps_earlier_answers_and_names_its_place() -> None:
 
 
 def test_crash_on_a_damaged_line_is_still_a_crash() -> None:
-    lines = sealed([*LINES[:7], "died SIGBUS 0.2"])
+    lines = seal_lines([*LINES[:7], "died SIGBUS 0.2"])
     with pytest.raises(ProbeCrash, match=r"ended by SIGBUS .* or later; answers kept: 2") as caught:
-        answers(b"".join(lines[:-1]) + lines[-1][:9] + KERNEL + lines[-1][9:], 128 + 7)
+        run_replay(b"".join(lines[:-1]) + lines[-1][:9] + KERNEL + lines[-1][9:], 128 + 7)
     assert "1 answer line damaged" in str(caught.value)
 
 

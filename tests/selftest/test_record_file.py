@@ -22,7 +22,7 @@ def record(tmp_path: Path) -> RunRecord:
     return RunRecord.create(tmp_path / "runs", "virt", version="0.1")
 
 
-def test_folder_latest_and_first_line(tmp_path: Path) -> None:
+def test_new_record_has_a_folder_a_link_latest_and_a_line_for_the_run(tmp_path: Path) -> None:
     root = tmp_path / "runs"
     record = RunRecord.create(root, "virt", version="0.1", unit="virt/0", image="image-1")
     assert re.fullmatch(r"\d{8}T\d{6}Z-virt", record.folder.name)
@@ -46,23 +46,23 @@ def test_runs_of_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["latest", *(path.name for path in folders)])
 
 
-def test_latest_exists_at_every_moment(tmp_path: Path) -> None:
+def test_latest_always_leads_to_a_folder(tmp_path: Path) -> None:
     RunRecord.create(tmp_path, "virt", version="0.1").close()
-    over = threading.Event()
-    missed = []
+    stop = threading.Event()
+    missing = []
 
-    def look() -> None:
-        while not over.is_set():
-            if not (tmp_path / "latest" / "record.jsonl").parent.is_dir():
-                missed.append("latest")
+    def check() -> None:
+        while not stop.is_set():
+            if not (tmp_path / "latest").is_dir():
+                missing.append("latest")
 
-    looking = threading.Thread(target=look)
-    looking.start()
+    checking = threading.Thread(target=check)
+    checking.start()
     for _ in range(100):
         RunRecord.create(tmp_path, "virt", version="0.1").close()
-    over.set()
-    looking.join(60)
-    assert missed == []
+    stop.set()
+    checking.join(60)
+    assert missing == []
 
 
 def test_board_name_is_made_a_valid_folder_name(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "group": "SHA1-ShortMsg",
         "total": 65,
         "failed": 0,
-        **dict.fromkeys(["driver"], None),
+        "driver": None,
         "seconds": 0.5,
     },
     "refused": {"source": "SHA1Monte.rsp", "total": 100, "why": "Monte Carlo"},
@@ -120,11 +120,11 @@ GOOD: dict[str, dict[str, Any]] = {
     "harness_error": {
         "source": "thread",
         "where": "console",
-        "reason": "thread 'console' failed: ValueError",
+        "reason": "thread 'console' of the suite ended: ValueError",
         "details": "",
     },
     "unasked": {"total": 400},
-    "recovery": {"unit": "virt/0", "after": "SSH was lost", "by": "switched off and on"},
+    "recovery": {"unit": "virt/0", "after": "SSH was lost", "by": "power cycle"},
     "calibration": {
         "algorithm": "aes-128-cbc",
         "block": 16384,
@@ -232,13 +232,13 @@ for line in range(int(sys.argv[3])):
 """
 
 
-def _writer(folder: Path, name: str, lines: int) -> subprocess.Popen[str]:
+def _start_writer(folder: Path, name: str, lines: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", WRITER, str(folder), name, str(lines)]
     return subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True)
 
 
 def test_processes_append_to_one_record(record: RunRecord) -> None:
-    writers = [_writer(record.folder, str(number), 100) for number in range(3)]
+    writers = [_start_writer(record.folder, str(number), 100) for number in range(3)]
     for writer in writers:
         writer.communicate(timeout=60)
     assert [writer.returncode for writer in writers] == [0, 0, 0]
@@ -247,7 +247,7 @@ def test_processes_append_to_one_record(record: RunRecord) -> None:
 
 
 def test_lines_of_a_killed_process_are_kept(record: RunRecord) -> None:
-    writer = _writer(record.folder, "w", 10**6)
+    writer = _start_writer(record.folder, "w", 10**6)
     assert writer.stdout
     output = [writer.stdout.readline() for _ in range(10)]
     writer.send_signal(signal.SIGKILL)
@@ -291,7 +291,7 @@ def test_kind_of_a_later_version_is_read_as_it_is(record: RunRecord) -> None:
     assert read_record(record.folder)[-1] == {"kind": "culprit", "x": 1}
 
 
-def test_no_record_is_a_usage_error(tmp_path: Path) -> None:
+def test_missing_record_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no run record to read"):
         read_record(tmp_path)
     with pytest.raises(UsageError, match="no run record to append to"):
@@ -299,7 +299,7 @@ def test_no_record_is_a_usage_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this host has no /dev/full")
-def test_full_disk_is_reported(tmp_path: Path) -> None:
+def test_full_disk_is_a_lab_error(tmp_path: Path) -> None:
     (tmp_path / "record.jsonl").symlink_to("/dev/full")
     with pytest.raises(LabError, match=r"cannot write the run record: No space left"):
         RunRecord(tmp_path).write("test", **TEST)

@@ -1,4 +1,4 @@
-"""The page of a run and the command that makes it again, both from the record alone."""
+"""The HTML report of a run, and the command that writes it again, use the run record alone."""
 
 import dataclasses
 import os
@@ -23,11 +23,11 @@ AT_ENGINE = {"layer": "engine", "algorithm": "AES-192-CBC"}
 DRIVER = "virtio_crypto_aes_cbc"
 
 
-def reported(nodeid: str, outcome: str = "passed", reason: str = "") -> Record:
+def result(nodeid: str, outcome: str = "passed", reason: str = "") -> Record:
     return {"kind": "test", "nodeid": nodeid, "outcome": outcome, "seconds": 0.12, "reason": reason}
 
 
-def speed(value: float, floor: float | None, ceiling: float | None) -> Record:
+def throughput(value: float, floor: float | None, ceiling: float | None) -> Record:
     rates = {"bytes_per_second": value, "low": value * 0.97, "high": value * 1.04, "cpu_seconds": 0.9}
     where = {"kind": "throughput", "layer": "engine", "algorithm": "aes-128-cbc", "block": 16384, "processes": 1}
     return {**where, **rates, "floor": floor, "ceiling": ceiling}
@@ -38,8 +38,8 @@ def vectors(layer: str, algorithm: str, total: int, failed: int = 0) -> Record:
     return {"kind": "vectors", "layer": layer, "algorithm": algorithm, "group": f"{algorithm}-x", **counts}
 
 
-def ill() -> list[Record]:
-    """A bad run, each kind of line in it."""
+def bad_run() -> list[Record]:
+    """Return the records of a bad run, with a record of each kind."""
     answers = "3 of 128 answers are wrong; first: COUNT = 2\r\nkey 00\n<b>&amp;<script>alert(1)</script>"
     numbers: dict[str, Any] = {"operations": 1000, "before": 4711, "after": 4723, "proven": False}
     return [
@@ -51,24 +51,24 @@ def ill() -> list[Record]:
         vectors("engine", "AES-192-CBC", 588, 3),
         vectors("engine", "SHA512", 129),
         {"kind": "witness", "test": "t.py::w", **AT_ENGINE, "name": "virtio-crypto interrupts", **numbers},
-        speed(2.31e6, 1e5, 4e7),
-        speed(4.75e7, 1e6, 4e7),
-        *(reported(f"tests/test_answers.py::test_known_answers[{number}]") for number in range(150)),
-        reported("tests/test_answers.py::test_known_answers[x]", "failed", answers),
-        reported("tests/test_boot.py::test_reset", "error", "SSH lost"),
-        reported("tests/test_fast.py::test_calibrated", "skipped", "no bound is marked as calibrated"),
+        throughput(2.31e6, 1e5, 4e7),
+        throughput(4.75e7, 1e6, 4e7),
+        *(result(f"tests/test_answers.py::test_known_answers[{number}]") for number in range(150)),
+        result("tests/test_answers.py::test_known_answers[x]", "failed", answers),
+        result("tests/test_boot.py::test_reset", "error", "SSH lost"),
+        result("tests/test_fast.py::test_calibrated", "skipped", "no bound is marked as calibrated"),
     ]
 
 
-def judged(records: list[Record]) -> list[Record]:
+def append_verdict(records: list[Record]) -> list[Record]:
     return [*records, {"kind": "verdict", **dataclasses.asdict(decide(records))}]
 
 
-def summary_of(records: list[Record]) -> Summary:
-    return summarise(judged(records), Path("20261122T181500Z-virt"))
+def summarise_run(records: list[Record]) -> Summary:
+    return summarise(append_verdict(records), Path("20261122T181500Z-virt"))
 
 
-def stored(root: Path, records: list[Record]) -> Path:
+def write_record(root: Path, records: list[Record]) -> Path:
     """Write records as a run does, and return the folder."""
     with RunRecord.create(root, "virt", version="0.1") as record:
         for fields in records:
@@ -77,7 +77,7 @@ def stored(root: Path, records: list[Record]) -> Path:
 
 
 class Page(HTMLParser):
-    """What a page is made of: tags with their attributes, and text; counts tags that are not closed."""
+    """A parsed page: its attributes, its text, and the tags that are still open."""
 
     def __init__(self, text: str) -> None:
         """Read the whole page."""
@@ -88,23 +88,23 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note a tag."""
+        """Store the attributes of a tag, and the tag if it needs an end tag."""
         self.attributes += [(tag, name, value or "") for name, value in attrs]
         if tag not in ("meta", "br", "rect", "line", "circle"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        """Close a tag."""
+        """Assert that the end tag matches the last open tag."""
         if tag not in ("rect", "line", "circle"):
             assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        """Note text."""
+        """Store text."""
         self.text += f" {data}"
 
 
 def test_report_stands_alone_and_is_well_formed(tmp_path: Path) -> None:
-    path = write_report(stored(tmp_path, judged(ill())))
+    path = write_report(write_record(tmp_path, append_verdict(bad_run())))
     text = path.read_text()
     page = Page(text)
     assert path.name == "report.html"
@@ -115,8 +115,8 @@ def test_report_stands_alone_and_is_well_formed(tmp_path: Path) -> None:
     assert list(path.parent.glob("*.new")) == []
 
 
-def test_report_shows_all_that_was_found() -> None:
-    text = render_page(summary_of(ill()))
+def test_report_shows_every_finding() -> None:
+    text = render_page(summarise_run(bad_run()))
     shown = " ".join(Page(text).text.split())
     for words in (
         "bad exit status 1",
@@ -138,13 +138,13 @@ def test_report_shows_all_that_was_found() -> None:
 def test_report_shows_errors_outside_the_tests() -> None:
     where = {"kind": "harness_error", "source": "collection", "where": "tests/test_a.py"}
     error = {**where, "reason": "tests/test_a.py cannot be collected: SyntaxError", "details": "line 41: <b>x = (</b>"}
-    shown = " ".join(Page(render_page(summary_of([reported("t.py::a"), error]))).text.split())
+    shown = " ".join(Page(render_page(summarise_run([result("t.py::a"), error]))).text.split())
     assert "lab trouble exit status 9" in shown
     assert "error outside the tests 1 tests/test_a.py cannot be collected: SyntaxError line 41: <b>x = (</b>" in shown
 
 
-def test_report_of_a_killed_run_and_of_lines_that_cannot_be_read(tmp_path: Path) -> None:
-    folder = stored(tmp_path, ill())
+def test_report_of_a_killed_run_shows_its_findings_and_unreadable_lines(tmp_path: Path) -> None:
+    folder = write_record(tmp_path, bad_run())
     with (folder / "record.jsonl").open("a") as file:
         file.write('{"kind": "test", "nod')
     shown = " ".join(Page(write_report(folder).read_text()).text.split())
@@ -153,15 +153,15 @@ def test_report_of_a_killed_run_and_of_lines_that_cannot_be_read(tmp_path: Path)
     assert re.search(r"lines that cannot be read lab: line \d+ of the run record cannot be read: not JSON", shown)
 
 
-def test_report_without_a_record(tmp_path: Path) -> None:
+def test_report_without_a_record_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no run record to read"):
         write_report(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_bar_places_the_rate_between_its_bounds() -> None:
+def test_bar_shows_the_rate_relative_to_its_bounds() -> None:
     def marks(value: float, floor: float | None, ceiling: float | None) -> list[float]:
-        text = render_page(summary_of([speed(value, floor, ceiling)]))
+        text = render_page(summarise_run([throughput(value, floor, ceiling)]))
         zone = re.search(r'class="zone" x="([\d.]+)%" y="6" width="([\d.]+)%"', text)
         median = re.search(r'class="median" cx="([\d.]+)%"', text)
         assert zone
@@ -179,31 +179,31 @@ def test_bar_places_the_rate_between_its_bounds() -> None:
     assert marks(0, None, 1)[1] >= 0
 
 
-def test_report_of_almost_nothing_and_of_bytes_that_no_page_can_hold(tmp_path: Path) -> None:
+def test_report_of_an_empty_run_is_complete_and_unprintable_bytes_are_escaped(tmp_path: Path) -> None:
     for words in ("No vectors were run", "Nothing was measured", "No witness was read", "No test was recorded"):
-        assert words in render_page(summary_of([]))
-    path = write_report(stored(tmp_path, judged([reported("t.py::a", "failed", "\x00\udcff\033")])))
+        assert words in render_page(summarise_run([]))
+    path = write_report(write_record(tmp_path, append_verdict([result("t.py::a", "failed", "\x00\udcff\033")])))
     assert r"\x00\udcff\x1b" in path.read_text()
 
 
-def command(folder: Path, here: Path) -> subprocess.CompletedProcess[str]:
+def run_record_command(folder: Path, here: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "80"}
     line = [sys.executable, "-m", "fixtures.record", str(folder)]
     return subprocess.run(line, cwd=here, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_command_prints_the_verdict_again_and_rewrites_the_report(tmp_path: Path) -> None:
-    folder = stored(tmp_path / "runs", judged(ill()))
+    folder = write_record(tmp_path / "runs", append_verdict(bad_run()))
     (folder / "report.html").write_text("old")
-    done = command(Path("runs/latest"), tmp_path)
+    done = run_record_command(Path("runs/latest"), tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"record   runs/{folder.name}\nOUTCOME  bad, exit status 1\n" in done.stdout
     assert "AES-192-CBC" in (folder / "report.html").read_text()
     assert read_record(folder)[-1]["kind"] == "verdict"
 
 
-def test_command_without_a_record(tmp_path: Path) -> None:
-    done = command(Path("runs/latest"), tmp_path)
+def test_command_without_a_record_exits_with_status_4(tmp_path: Path) -> None:
+    done = run_record_command(Path("runs/latest"), tmp_path)
     assert (done.returncode, done.stdout) == (4, "")
     assert "no run record to read" in done.stderr
 

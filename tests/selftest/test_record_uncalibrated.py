@@ -14,8 +14,14 @@ from fixtures.record.verdict import Verdict, decide
 GUESS = "estimated from a thread, not measured"
 
 
-def ended(folder: Path, rate: float, uncalibrated: str | None, *, finish: bool = True) -> tuple[Verdict, Summary]:
-    """A run that measured one rate, between a floor of 1 MB/s and a ceiling of 10 MB/s, for two block sizes."""
+def run_with_rate(
+    folder: Path, rate: float, uncalibrated: str | None, *, finish: bool = True
+) -> tuple[Verdict, Summary]:
+    """Record a run that measured one rate for two block sizes; the floor is 1 MB/s, the ceiling 10 MB/s.
+
+    :param rate: bytes per second.
+    :param finish: whether the run also records its verdict.
+    """
     with RunRecord.create(folder, "ls1046a", version="0") as record:
         record.write("test", nodeid="tests/test_boot.py::test_x", outcome="passed", seconds=1.0, reason="")
         for block in (1024, 16384):
@@ -30,8 +36,8 @@ def ended(folder: Path, rate: float, uncalibrated: str | None, *, finish: bool =
 
 
 @pytest.mark.parametrize(("rate", "where"), [(5e6, "within"), (5e5, "below floor"), (5e7, "above ceiling")])
-def test_a_guessed_bound_is_shown_and_decides_nothing(tmp_path: Path, rate: float, where: str) -> None:
-    verdict, summary = ended(tmp_path, rate, GUESS)
+def test_uncalibrated_bounds_are_shown_and_do_not_affect_the_outcome(tmp_path: Path, rate: float, where: str) -> None:
+    verdict, summary = run_with_rate(tmp_path, rate, GUESS)
     (lines,) = verdict.not_judged
     assert (verdict.outcome, verdict.exit_status, verdict.why) == ("good", 0, [])
     assert lines == (
@@ -47,8 +53,8 @@ def test_a_guessed_bound_is_shown_and_decides_nothing(tmp_path: Path, rate: floa
     assert lines in html
 
 
-def test_a_measured_bound_is_judged(tmp_path: Path) -> None:
-    verdict, summary = ended(tmp_path, 5e5, None)
+def test_calibrated_bounds_are_checked(tmp_path: Path) -> None:
+    verdict, summary = run_with_rate(tmp_path, 5e5, None)
     assert verdict.not_judged == []
     assert summary.rates[0].assessment == "bad"
     for shown in (render(summary, width=100), render_page(summary)):
@@ -57,13 +63,13 @@ def test_a_measured_bound_is_judged(tmp_path: Path) -> None:
         assert "not calibrated" not in shown
 
 
-def test_killed_run_shows_what_was_not_judged(tmp_path: Path) -> None:
-    _, summary = ended(tmp_path, 5e6, GUESS, finish=False)
+def test_killed_run_shows_its_uncalibrated_bounds(tmp_path: Path) -> None:
+    _, summary = run_with_rate(tmp_path, 5e6, GUESS, finish=False)
     assert summary.outcome == "unfinished"
     assert GUESS in summary.not_judged[0]
 
 
-def test_each_measurement_and_reason_has_its_line() -> None:
+def test_each_measurement_and_reason_has_a_line_of_its_own() -> None:
     line = {"kind": "throughput", "algorithm": "aes-128-cbc", "block": 16, "uncalibrated": GUESS}
     records = [{**line, "processes": 1}, {**line, "processes": 2}, {**line, "processes": 2, "uncalibrated": "other"}]
     lines = decide(records).not_judged

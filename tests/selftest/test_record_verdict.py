@@ -1,4 +1,4 @@
-"""From the records of a run to its verdict on the terminal, from the record alone."""
+"""Verdict, summary and terminal output follow from the records of a run alone."""
 
 import dataclasses
 import re
@@ -28,8 +28,8 @@ FACTS: dict[str, Any] = {
 }
 
 
-def _groups() -> Iterator[tuple[str, str, int]]:
-    """Every algorithm with its vector groups and how many vectors each holds."""
+def _list_groups() -> Iterator[tuple[str, str, int]]:
+    """Yield algorithm, vector group and number of vectors of every group."""
     for name in AES:
         for operation in ("encrypt", "decrypt"):
             sections = {"RFC3686": 3, "SP800-38A": 4} if "CTR" in name else SECTIONS
@@ -38,21 +38,21 @@ def _groups() -> Iterator[tuple[str, str, int]]:
         yield from ((name, f"{name}-{section}", total) for section, total in (("ShortMsg", 65), ("LongMsg", 64)))
 
 
-def _driver(name: str) -> str:
+def _kernel_driver(name: str) -> str:
     if "CBC" in name:
         return "virtio_crypto_aes_cbc"
     return f"{name[-3:].lower()}(aes-generic)" if "AES" in name else f"{name.lower()}-generic"
 
 
-def served(layer: str, name: str) -> str:
-    """Who serves at a layer, as the probe says it."""
+def serving_driver(layer: str, name: str) -> str:
+    """Return what serves an algorithm at a layer, as the probe reports it."""
     if layer in ("cryptodev", "afalg"):
-        return _driver(name)
+        return _kernel_driver(name)
     return "software" if layer == "openssl" else "engine devcrypto"
 
 
-def healthy(*layers: str) -> list[Record]:
-    """The records of a good run: 13 algorithms, two layers if none is named, 150 and more groups."""
+def good_run(*layers: str) -> list[Record]:
+    """Return the records of a good run: all algorithms at these layers, at two layers if none is named."""
     layers = layers or ("openssl", "engine")
     records: list[Record] = [
         {
@@ -67,26 +67,26 @@ def healthy(*layers: str) -> list[Record]:
         *({"kind": "fact", "name": name, "value": value} for name, value in FACTS.items()),
         {"kind": "refused", "source": "CBCMCT128.rsp", "total": 200, "why": "Monte Carlo: not run yet"},
         {"kind": "refused", "source": "SHA1Monte.rsp", "total": 100, "why": "Monte Carlo: not run yet"},
-        ran("tests/test_boot.py::test_board_boots"),
-        ran("tests/test_symbols.py::test_every_symbol_resolves"),
-        ran("tests/test_fast.py::test_calibrated", "skipped", "the board file marks no bound as calibrated"),
+        result("tests/test_boot.py::test_board_boots"),
+        result("tests/test_symbols.py::test_every_symbol_resolves"),
+        result("tests/test_fast.py::test_calibrated", "skipped", "the board file marks no bound as calibrated"),
     ]
     for name in [*AES, *DIGESTS]:
-        records.append({"kind": "algorithm", "algorithm": name, "kernel": "", "driver": _driver(name)})
+        records.append({"kind": "algorithm", "algorithm": name, "kernel": "", "driver": _kernel_driver(name)})
         records[-1]["promised"] = "CBC" in name
     for layer in layers:
-        for name, group, total in _groups():
+        for name, group, total in _list_groups():
             line = {"kind": "vectors", "layer": layer, "algorithm": name, "group": group, "total": total, "failed": 0}
-            records.append({**line, "seconds": 0.05, "driver": served(layer, name)})
-            records.append(ran(f"tests/test_answers.py::test_known_answers[{layer}-{group}]"))
+            records.append({**line, "seconds": 0.05, "driver": serving_driver(layer, name)})
+            records.append(result(f"tests/test_answers.py::test_known_answers[{layer}-{group}]"))
     records += [witness(name, 1012, layer) for layer in layers[1:] for name in AES[:3]]
     records += [witness(name, 0, "openssl") for name in AES[:3]]
-    records.append(ran("tests/test_offload.py::test_accelerator_did_it[AES-128-CBC]"))
-    records += [speed(block, processes) for processes in (1, 2) for block in (1024, 16384)]
+    records.append(result("tests/test_offload.py::test_accelerator_did_it[AES-128-CBC]"))
+    records += [throughput(block, processes) for processes in (1, 2) for block in (1024, 16384)]
     return records
 
 
-def ran(nodeid: str, outcome: str = "passed", reason: str = "") -> Record:
+def result(nodeid: str, outcome: str = "passed", reason: str = "") -> Record:
     return {"kind": "test", "nodeid": nodeid, "outcome": outcome, "seconds": 0.12, "reason": reason}
 
 
@@ -96,22 +96,22 @@ def witness(algorithm: str, moved: int, layer: str = "engine") -> Record:
     return {**where, "algorithm": algorithm, "name": "virtio-crypto interrupts", **numbers}
 
 
-def speed(block: int, processes: int, value: float = 2.31e6) -> Record:
+def throughput(block: int, processes: int, value: float = 2.31e6) -> Record:
     bounds = {"floor": 1e5 if block < 2000 else 1e6, "ceiling": 4e7, "cpu_seconds": 0.9}
     rates = {"bytes_per_second": value, "low": value * 0.97, "high": value * 1.04}
     where = {"layer": "engine", "algorithm": "aes-128-cbc", "block": block, "processes": processes}
     return {"kind": "throughput", **where, **rates, **bounds}
 
 
-def judged(records: list[Record]) -> list[Record]:
+def append_verdict(records: list[Record]) -> list[Record]:
     return [*records, {"kind": "verdict", **dataclasses.asdict(decide(records))}]
 
 
-def summary_of(records: list[Record]) -> Summary:
-    return summarise(judged(records), Path.cwd() / "runs" / "20261122T181500Z-virt")
+def summarise_run(records: list[Record]) -> Summary:
+    return summarise(append_verdict(records), Path.cwd() / "runs" / "20261122T181500Z-virt")
 
 
-def stored(root: Path, records: list[Record]) -> Path:
+def write_record(root: Path, records: list[Record]) -> Path:
     """Write records as a run does, and return the folder."""
     with RunRecord.create(root, "virt", version="0.1") as record:
         for fields in records:
@@ -123,8 +123,8 @@ LAYERS = ("openssl", "engine", "engine-explicit", "cryptodev", "afalg")
 
 
 def unproven_offload() -> list[Record]:
-    """A bad run through all layers: the engine is wrong, offers nothing by default, and AF_ALG takes another driver."""
-    records = healthy(*LAYERS)
+    """Return a bad run at all layers: wrong answers of the engine, no offload by default, another driver at AF_ALG."""
+    records = good_run(*LAYERS)
     for line in records:
         if line["kind"] == "vectors" and line["layer"] == "afalg" and "CBC" in line["algorithm"]:
             line["driver"] = "cbc(aes-generic)"
@@ -134,18 +134,18 @@ def unproven_offload() -> list[Record]:
             line["failed"] = 3
         if line["kind"] == "witness" and line["layer"] in ("engine", "afalg"):
             line.update(after=line["before"], proven=False)
-    return [*records, ran("tests/test_offload.py::test_it", "failed", "not proven")]
+    return [*records, result("tests/test_offload.py::test_it", "failed", "not proven")]
 
 
-def ill() -> list[Record]:
-    """A bad run: wrong answers, no offload, a rate above its ceiling, and trouble in the lab besides."""
-    records = healthy()
+def bad_run() -> list[Record]:
+    """Return a bad run: wrong answers, no offload, rates out of their bounds, and a lab error."""
+    records = good_run()
     for line in records:
         if line.get("group") == "AES-192-CBC-VarKey-encrypt" and line["layer"] == "engine":
             line["failed"] = 3
     records = [line for line in records if line["kind"] not in ("witness", "throughput")]
     records += [witness("AES-128-CBC", 12), witness("AES-192-CBC", 1012), witness("AES-256-CBC", 0)]
-    records += [speed(1024, 1), speed(16384, 1, 4.75e7), speed(1024, 2, 9e4), speed(16384, 2)]
+    records += [throughput(1024, 1), throughput(16384, 1, 4.75e7), throughput(1024, 2, 9e4), throughput(16384, 2)]
     answer = "tests/test_answers.py::test_known_answers[engine-AES-192-CBC-VarKey-encrypt]"
     failures = {
         answer: "3 of 128 answers are wrong; first: CBCVarKey192.rsp:17 COUNT = 2, expected 7c9c0f6f...\nkey 00",
@@ -154,10 +154,10 @@ def ill() -> list[Record]:
         "tests/test_fast.py::test_throughput[aes-128-cbc-16384]": "47.5 MB/s is above the ceiling of 40.0 MB/s",
         "tests/test_fast.py::test_throughput[aes-128-cbc-1024]": "0.090 MB/s is below the floor of 0.100 MB/s",
     }
-    records += [ran(nodeid, "failed", reason) for nodeid, reason in failures.items()]
+    records += [result(nodeid, "failed", reason) for nodeid, reason in failures.items()]
     return [
         *records,
-        ran("tests/test_boot.py::test_reset", "error", "SSH lost: 127.0.0.1:2222 refused\nTraceback"),
+        result("tests/test_boot.py::test_reset", "error", "SSH lost: 127.0.0.1:2222 refused\nTraceback"),
     ]
 
 
@@ -177,27 +177,31 @@ def ill() -> list[Record]:
         ([], ("lab", 9)),
     ],
 )
-def test_outcomes_never_mix(outcomes: list[str], expected: tuple[str, int]) -> None:
-    verdict = decide([ran(f"t.py::test_{number}", outcome) for number, outcome in enumerate(outcomes)])
+def test_failure_outweighs_lab_error_and_lab_error_outweighs_success(
+    outcomes: list[str], expected: tuple[str, int]
+) -> None:
+    verdict = decide([result(f"t.py::test_{number}", outcome) for number, outcome in enumerate(outcomes)])
     assert (verdict.outcome, verdict.exit_status, verdict.culprit) == (*expected, None)
     assert bool(verdict.why) == (expected[0] != "good")
 
 
 def test_empty_run_has_a_reason() -> None:
     assert decide([]).why == ["no test passed or failed"]
-    assert decide([ran("t.py::a", "skipped", "no board")]).why == ["no test passed or failed", "t.py::a: no board"]
+    assert decide([result("t.py::a", "skipped", "no board")]).why == ["no test passed or failed", "t.py::a: no board"]
 
 
 def test_one_test_recorded_twice_keeps_its_worst_outcome() -> None:
     for outcomes in (("failed", "passed"), ("passed", "failed")):
-        assert decide([ran("t.py::a", outcome) for outcome in outcomes]).outcome == "bad"
-    assert decide([ran("t.py::a", "failed"), ran("t.py::a", "error", "tear-down")]).outcome == "bad"
-    assert decide([ran("t.py::a", "passed"), ran("t.py::a", "error", "tear-down")]).why == ["lab: t.py::a: tear-down"]
+        assert decide([result("t.py::a", outcome) for outcome in outcomes]).outcome == "bad"
+    assert decide([result("t.py::a", "failed"), result("t.py::a", "error", "tear-down")]).outcome == "bad"
+    assert decide([result("t.py::a", "passed"), result("t.py::a", "error", "tear-down")]).why == [
+        "lab: t.py::a: tear-down"
+    ]
 
 
 def test_failures_come_first_and_a_common_reason_is_shown_once() -> None:
-    tests = [ran("t.py::x", "error", "SSH lost"), ran("t.py::y", "error", "SSH lost\nTraceback")]
-    tests += [ran("t.py::a", "failed", "\n  wrong\nmore"), ran("t.py::b", "failed")]
+    tests = [result("t.py::x", "error", "SSH lost"), result("t.py::y", "error", "SSH lost\nTraceback")]
+    tests += [result("t.py::a", "failed", "\n  wrong\nmore"), result("t.py::b", "failed")]
     assert decide(tests).why == [
         "t.py::a: wrong",
         "t.py::b: no reason given",
@@ -205,10 +209,10 @@ def test_failures_come_first_and_a_common_reason_is_shown_once() -> None:
     ]
 
 
-def test_line_that_cannot_be_read_is_no_good_run() -> None:
+def test_unreadable_line_makes_the_outcome_lab() -> None:
     torn = {"kind": "unreadable", "line": 7, "why": "not JSON", "text": "{"}
-    assert decide([ran("t.py::a"), torn]).outcome == "lab"
-    assert decide([ran("t.py::a"), torn]).why == ["lab: line 7 of the run record cannot be read: not JSON"]
+    assert decide([result("t.py::a"), torn]).outcome == "lab"
+    assert decide([result("t.py::a"), torn]).why == ["lab: line 7 of the run record cannot be read: not JSON"]
 
 
 def harness_error(source: str = "collection", reason: str = "t.py cannot be collected: SyntaxError") -> Record:
@@ -216,14 +220,14 @@ def harness_error(source: str = "collection", reason: str = "t.py cannot be coll
 
 
 @pytest.mark.parametrize("source", ["collection", "record", "thread", "finalizer"])
-def test_error_of_the_suite_is_no_good_run(source: str) -> None:
-    verdict = decide([ran("t.py::a"), harness_error(source)])
+def test_error_of_the_suite_makes_the_outcome_lab(source: str) -> None:
+    verdict = decide([result("t.py::a"), harness_error(source)])
     assert (verdict.outcome, verdict.exit_status) == ("lab", 9)
     assert verdict.why == ["lab: t.py cannot be collected: SyntaxError"]
 
 
 def test_failed_test_outweighs_an_error_of_the_suite() -> None:
-    verdict = decide([harness_error(), ran("t.py::a", "failed", "wrong")])
+    verdict = decide([harness_error(), result("t.py::a", "failed", "wrong")])
     assert (verdict.outcome, verdict.exit_status) == ("bad", 1)
     assert verdict.why == ["t.py::a: wrong", "lab: t.py cannot be collected: SyntaxError"]
 
@@ -232,33 +236,34 @@ def test_failed_test_outweighs_an_error_of_the_suite() -> None:
     ("found", "expected"),
     [
         ([], ("unfinished", 2)),
-        ([ran("t.py::a")], ("unfinished", 2)),
-        ([ran("t.py::a"), ran("t.py::b", "skipped")], ("unfinished", 2)),
-        ([ran("t.py::a"), ran("t.py::b", "error")], ("lab", 9)),
-        ([ran("t.py::a"), harness_error()], ("lab", 9)),
-        ([ran("t.py::a", "failed"), harness_error()], ("bad", 1)),
+        ([result("t.py::a")], ("unfinished", 2)),
+        ([result("t.py::a"), result("t.py::b", "skipped")], ("unfinished", 2)),
+        ([result("t.py::a"), result("t.py::b", "error")], ("lab", 9)),
+        ([result("t.py::a"), harness_error()], ("lab", 9)),
+        ([result("t.py::a", "failed"), harness_error()], ("bad", 1)),
     ],
 )
-def test_stopped_run_is_judged_by_what_it_found(found: list[Record], expected: tuple[str, int]) -> None:
-    verdict = decide_stopped(found, by="pytest (it is late)")
+def test_outcome_of_a_stopped_run_depends_on_its_findings(found: list[Record], expected: tuple[str, int]) -> None:
+    verdict = decide_stopped(found, by="pytest (stopped by a plugin)")
     assert (verdict.outcome, verdict.exit_status) == expected
 
 
 def test_unfinished_run_names_what_stopped_it() -> None:
-    (reason,) = decide_stopped([ran("t.py::a")], by="pytest (it is late)").why
-    assert reason == "interrupted by pytest (it is late); what it had found until then is shown"
+    (reason,) = decide_stopped([result("t.py::a")], by="pytest (stopped by a plugin)").why
+    assert reason == "interrupted by pytest (stopped by a plugin); what it had found until then is shown"
 
 
 # The summary
 
 
 def row(summary: Summary, algorithm: str, layer: str = "engine") -> Row:
+    """Return the row of an algorithm at a layer."""
     return next(row for row in summary.rows if (row.algorithm, row.layer) == (algorithm, layer))
 
 
 def test_summary_of_a_good_run() -> None:
-    summary = summary_of(healthy())
-    assert len([line for line in healthy() if line["kind"] == "vectors"]) >= 150
+    summary = summarise_run(good_run())
+    assert len([line for line in good_run() if line["kind"] == "vectors"]) >= 150
     assert (summary.outcome, summary.exit_status, summary.why) == ("good", 0, ())
     assert (summary.board, summary.unit, summary.image) == ("virt", "virt/0", "virt-5f3c2a91")
     assert summary.started == "2026-11-22T18:15:00Z"
@@ -273,7 +278,7 @@ def test_summary_of_a_good_run() -> None:
 
 
 def test_summary_of_a_bad_run() -> None:
-    summary = summary_of(ill())
+    summary = summarise_run(bad_run())
     wrong = {(row.algorithm, row.layer): row.wrong for row in summary.rows if row.wrong}
     assert wrong == {("AES-192-CBC", "engine"): 3}
     assert row(summary, "AES-128-CBC").offload.state == "not proven"
@@ -284,7 +289,7 @@ def test_summary_of_a_bad_run() -> None:
 
 
 def test_summary_of_a_run_through_all_layers() -> None:
-    good, bad = summary_of(healthy(*LAYERS)), summary_of(unproven_offload())
+    good, bad = summarise_run(good_run(*LAYERS)), summarise_run(unproven_offload())
     assert good.layers == LAYERS
     assert {row(good, "AES-128-CBC", layer).offload.text for layer in LAYERS[1:]} == {"proven: virtio_crypto_aes_cbc"}
     assert {row(good, "SHA1", layer).offload.text for layer in LAYERS[1:]} == {"software driver sha1-generic"}
@@ -295,21 +300,21 @@ def test_summary_of_a_run_through_all_layers() -> None:
         "proven: virtio_crypto_aes_cbc",
         "not proven: cbc(aes-generic)",
     ]
-    moved = summary_of([*healthy(), witness("AES-128-CBC", 1012, "openssl")])
-    assert row(moved, "AES-128-CBC", "openssl").offload.state == "software"  # one witness of two kept still
-    assert row(summary_of([witness("SHA1", 1012, "openssl")]), "SHA1", "openssl").offload.state == "proven"
+    moved = summarise_run([*good_run(), witness("AES-128-CBC", 1012, "openssl")])
+    assert row(moved, "AES-128-CBC", "openssl").offload.state == "software"  # one of two witnesses did not move
+    assert row(summarise_run([witness("SHA1", 1012, "openssl")]), "SHA1", "openssl").offload.state == "proven"
 
 
-def test_one_witness_that_did_not_move_is_enough_to_doubt() -> None:
-    summary = summary_of([*healthy(), witness("aes-128-cbc", 0)])
+def test_one_witness_that_did_not_move_makes_offload_not_proven() -> None:
+    summary = summarise_run([*good_run(), witness("aes-128-cbc", 0)])
     assert row(summary, "AES-128-CBC").offload.state == "not proven"
 
 
 def test_offload_without_a_witness_is_not_proven() -> None:
-    records = [line for line in healthy() if line["kind"] != "witness"]
-    assert row(summary_of(records), "AES-128-CBC").offload.state == "untested"
-    assert row(summary_of([*records, witness("SHA1", 1000)]), "SHA1").offload.state == "proven"
-    assert row(summary_of([*records, witness("SHA1", 0)]), "SHA1").offload.state == "software"
+    records = [line for line in good_run() if line["kind"] != "witness"]
+    assert row(summarise_run(records), "AES-128-CBC").offload.state == "untested"
+    assert row(summarise_run([*records, witness("SHA1", 1000)]), "SHA1").offload.state == "proven"
+    assert row(summarise_run([*records, witness("SHA1", 0)]), "SHA1").offload.state == "software"
 
 
 @pytest.mark.parametrize(
@@ -322,14 +327,16 @@ def test_offload_without_a_witness_is_not_proven() -> None:
         (0, 1, 2, "below floor"),
     ],
 )
-def test_rates_against_bounds(value: float, floor: float | None, ceiling: float | None, bounds: str) -> None:
-    summary = summary_of([{**speed(1024, 1, value), "floor": floor, "ceiling": ceiling}])
+def test_rate_is_compared_with_its_bounds(
+    value: float, floor: float | None, ceiling: float | None, bounds: str
+) -> None:
+    summary = summarise_run([{**throughput(1024, 1, value), "floor": floor, "ceiling": ceiling}])
     assert summary.rates[0].bounds == bounds
     assert bounds in render(summary)
 
 
-def test_killed_run_is_unfinished_with_all_that_was_found(tmp_path: Path) -> None:
-    folder = stored(tmp_path, ill())
+def test_killed_run_is_unfinished_and_shows_its_findings(tmp_path: Path) -> None:
+    folder = write_record(tmp_path, bad_run())
     with (folder / "record.jsonl").open("a") as file:
         file.write('{"kind": "test", "nod')
     summary = load_summary(folder)
@@ -348,18 +355,18 @@ def test_killed_run_is_unfinished_with_all_that_was_found(tmp_path: Path) -> Non
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
 @pytest.mark.parametrize(
     "records",
-    [healthy(), ill(), healthy(*LAYERS), unproven_offload()],
+    [good_run(), bad_run(), good_run(*LAYERS), unproven_offload()],
     ids=["good", "bad", "all-good", "all-bad"],
 )
 def test_verdict_fits_a_screen(records: list[Record], width: int) -> None:
-    lines = render(summary_of(records), width=width).splitlines()
+    lines = render(summarise_run(records), width=width).splitlines()
     assert max(len(line) for line in lines) <= min(width, 120)
     assert 20 <= len(lines) <= 40
     assert all(line == line.rstrip() for line in lines)
 
 
-def test_verdict_reads_as_expected() -> None:
-    text = render(summary_of(healthy()))
+def test_verdict_of_a_good_run_has_the_expected_lines() -> None:
+    text = render(summarise_run(good_run()))
     for line in (
         "RIGHT ANSWERS           openssl   engine",
         "AES-128/192/256-CBC        1764     1764",
@@ -378,8 +385,8 @@ def test_verdict_reads_as_expected() -> None:
     assert "\033" not in text
 
 
-def test_five_layers_read_as_expected_at_80_columns() -> None:
-    lines = render(summary_of(unproven_offload())).splitlines()
+def test_table_of_five_layers_fits_80_columns() -> None:
+    lines = render(summarise_run(unproven_offload())).splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("RIGHT ANSWERS"))
     assert lines[start - 1 : start + 14] == [
         "                                            engine-",
@@ -401,8 +408,8 @@ def test_five_layers_read_as_expected_at_80_columns() -> None:
     assert "answers  4215 at each of 5 layers; 300 vectors not used, see the report" in lines
 
 
-def test_key_sizes_that_disagree_stand_apart() -> None:
-    text = render(summary_of(ill()))
+def test_key_sizes_with_different_results_have_separate_lines() -> None:
+    text = render(summarise_run(bad_run()))
     for line in (
         "AES-128/256-CBC            1176       1176",
         "  virtio_crypto_aes_cbc         not proven",
@@ -415,67 +422,67 @@ def test_key_sizes_that_disagree_stand_apart() -> None:
     assert text.endswith("OUTCOME  bad, exit status 1\n")
 
 
-def test_one_wrong_answer_sets_its_key_size_apart() -> None:
-    records = healthy()
+def test_one_wrong_answer_gives_its_algorithm_a_line_of_its_own() -> None:
+    records = good_run()
     next(line for line in records if line.get("algorithm") == "SHA384" and line["kind"] == "vectors")["failed"] = 1
-    lines = [line.split() for line in render(summary_of(records)).splitlines()]
+    lines = [line.split() for line in render(summarise_run(records)).splitlines()]
     start = lines.index(["SHA1/224/256/512", "516", "516"])
     assert lines[start + 1] == ["sha*-generic", "software"]
     start = lines.index(["SHA384", "128/129", "129"])
     assert lines[start + 1] == ["sha384-generic", "software"]
 
 
-def test_key_sizes_that_are_all_wrong_alike_share_a_line_and_nobody_is_no_driver() -> None:
-    records = healthy(*LAYERS)
+def test_key_sizes_that_fail_alike_share_a_line_and_nobody_is_not_shown_as_a_driver() -> None:
+    records = good_run(*LAYERS)
     for line in records:
         if line["kind"] == "vectors" and line["layer"] == "afalg" and "CTR" in line["algorithm"]:
             line.update(failed=line["total"], driver="nobody")
-    lines = render(summary_of(records)).splitlines()
+    lines = render(summarise_run(records)).splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("AES-128/192/256-CTR"))
     assert lines[start].split()[1:] == ["42", "42", "42", "42", "0/42"]
     assert lines[start + 1].split()[0] == "ctr(aes-generic)"
     assert not any("nobody" in line for line in lines)
 
 
-def test_lab_trouble_and_nothing_found() -> None:
-    text = render(summary_of([ran("t.py::a", "error", "no U-Boot prompt in 30 s " * 8)]))
+def test_lab_error_and_empty_run_fit_80_columns() -> None:
+    text = render(summarise_run([result("t.py::a", "error", "no U-Boot prompt in 30 s " * 8)]))
     assert "OUTCOME  lab trouble, exit status 9" in text
     assert text.count("no U-Boot prompt in 30 s") + text.count("no\n  U-Boot") >= 4
-    assert "no test passed or failed" in render(summary_of([]))
-    assert max(map(len, render(summary_of([])).splitlines())) <= 80
+    assert "no test passed or failed" in render(summarise_run([]))
+    assert max(map(len, render(summarise_run([])).splitlines())) <= 80
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_all_layers_many_rates_and_long_names_keep_the_width(width: int) -> None:
+def test_many_rates_and_long_names_do_not_exceed_the_width(width: int) -> None:
     records = unproven_offload()
-    records += [speed(16 << number, 1, 5e7) for number in range(20)]
-    records += [ran("t.py::" + "n" * 300, "failed", "r" * 300), {"kind": "fact", "name": "f", "value": "v" * 300}]
+    records += [throughput(16 << number, 1, 5e7) for number in range(20)]
+    records += [result("t.py::" + "n" * 300, "failed", "r" * 300), {"kind": "fact", "name": "f", "value": "v" * 300}]
     records += [{"kind": "algorithm", "algorithm": "A" * 40, "kernel": "", "driver": "d" * 90, "promised": False}]
-    text = render(summary_of(records), width=width)
+    text = render(summarise_run(records), width=width)
     assert max(len(line) for line in text.splitlines()) <= width
     assert "out of bounds" in text
 
 
-def test_what_a_board_sends_cannot_steer_the_terminal() -> None:
-    text = render(summary_of([ran("t.py::a[bold]", "failed", "\033[2J[red]x[/red]\x00 \udcff\u202e")]))
+def test_control_characters_and_markup_of_a_board_are_escaped() -> None:
+    text = render(summarise_run([result("t.py::a[bold]", "failed", "\033[2J[red]x[/red]\x00 \udcff\u202e")]))
     assert r"t.py::a[bold]: \x1b[2J[red]x[/red]\x00 \udcff\u202e" in text
 
 
 class Screen(StringIO):
-    """A file that says it is a terminal."""
+    """Text file that reports to be a terminal."""
 
     def isatty(self) -> bool:
-        """Say so."""
+        """Return True."""
         return True
 
 
-def test_colour_only_on_a_terminal_and_not_against_the_users_word(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colour_is_used_on_a_terminal_unless_no_color_or_ci_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_COLOR", "CI", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm")
 
     def shown(file: StringIO) -> str:
-        show(summary_of(ill()), file, width=80)
+        show(summarise_run(bad_run()), file, width=80)
         return file.getvalue()
 
     assert "\033[1;31mbad" in shown(Screen())
@@ -488,9 +495,9 @@ def test_colour_only_on_a_terminal_and_not_against_the_users_word(monkeypatch: p
         monkeypatch.delenv(name)
 
 
-def test_terminal_that_knows_ascii_only(tmp_path: Path) -> None:
+def test_text_for_an_ascii_terminal_is_escaped(tmp_path: Path) -> None:
     with TextIOWrapper((tmp_path / "out").open("wb"), encoding="ascii") as file:
-        show(summary_of([ran("t.py::a", "failed", "größer")]), file)
+        show(summarise_run([result("t.py::a", "failed", "größer")]), file)
     assert rb"gr\xf6\xdfer" in (tmp_path / "out").read_bytes()
 
 
@@ -498,5 +505,5 @@ def test_terminal_that_knows_ascii_only(tmp_path: Path) -> None:
     ("value", "text"),
     [(None, "-"), (0, "0.000"), (1e5, "0.100"), (2.314e6, "2.31"), (4e7, "40.0"), (1079e6, "1079")],
 )
-def test_rates_in_megabytes_a_second(value: float | None, text: str) -> None:
+def test_rate_is_shown_in_megabytes_per_second(value: float | None, text: str) -> None:
     assert format_rate(value) == text

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import simulated_board as sim
-from simulated_board import Line, SimulatedBoard, up
+from simulated_board import Line, SimulatedBoard, power_on_and_log_in
 
 from fixtures.boot import login, uboot
 from fixtures.boot.kernel_faults import watch_for_kernel_faults
@@ -29,6 +29,7 @@ def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def board_and_console(folder: Path, line: Line | None = None) -> Iterator[tuple[SimulatedBoard, Console]]:
+    """Yield a board that is powered off, and its open console."""
     with SimulatedBoard(line) as board, Console(board.url, 115200, folder / "console.log") as console:
         yield board, console
 
@@ -49,17 +50,17 @@ def boot(board: SimulatedBoard, console: Console) -> None:
 LINES: dict[str, Callable[[], Line]] = {
     "good": Line,
     "byte by byte": lambda: Line(one_by_one=True),
-    "as slow as a real one": lambda: Line(baud=115200),
+    "115200 baud": lambda: Line(baud=115200),
     "a message in the login prompt": lambda: Line(message_within=[b"login: "]),
     "a message in the shell's prompt and the kernel's first line": lambda: Line(message_within=[b"# ", b"Starting"]),
     "a message in every text of U-Boot": lambda: Line(message_within=[b"Hit any", b"=> ", b"status="]),
-    "loses a character in 150 to the board": lambda: Line(lose_in=150),
+    "loses 1 of 150 bytes to the board": lambda: Line(lose_in=150),
     "loses the login prompt": lambda: Line(swallow=b"ogin: "),
 }
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_board_boots_over_a_line(name: str, tmp_path: Path) -> None:
+def test_board_boots_in_spite_of_the_faults_of_a_line(name: str, tmp_path: Path) -> None:
     with board_and_console(tmp_path, LINES[name]()) as (board, console):
         boot(board, console)
         board.line = Line()
@@ -79,7 +80,7 @@ def test_command_refused_by_uboot_is_a_lab_error(tmp_path: Path) -> None:
 def test_user_name_damaged_on_the_line_is_typed_again(tmp_path: Path) -> None:
     with board_and_console(tmp_path, Line(lose_in=3)) as (board, console):
         board.on(bootloader=False)
-        board.later(1.0, lambda: setattr(board.line, "lose_in", 0))
+        board.call_later(1.0, lambda: setattr(board.line, "lose_in", 0))
         login.wait_for_kernel(console, 5, "=> ")
         login.log_in(console, "login: ", "root", "# ", 10)
 
@@ -115,7 +116,7 @@ def test_attach_to_a_silent_console_times_out(tmp_path: Path) -> None:
         login.attach(console, "login: ", "root", "# ", 0.3)
 
 
-TROUBLE = {
+KERNEL_FAULTS = {
     "kernel oops": sim.OOPS,
     "kernel panic": sim.PANIC,
     "kernel BUG": sim.BUG,
@@ -125,29 +126,29 @@ TROUBLE = {
 }
 
 
-@pytest.mark.parametrize("name", TROUBLE)
+@pytest.mark.parametrize("name", KERNEL_FAULTS)
 def test_kernel_fault_ends_a_command_at_once_and_is_reported_completely(name: str, tmp_path: Path) -> None:
     with board_and_console(tmp_path) as (board, console):
-        up(board, console)
+        power_on_and_log_in(board, console)
         shell = SerialShell(console)
-        board.later(0.2, lambda: board.kernel("crypto: a line before it", *TROUBLE[name]))
-        board.later(0.4, lambda: board.kernel("the last line of it"))
+        board.call_later(0.2, lambda: board.print_kernel("crypto: a line before it", *KERNEL_FAULTS[name]))
+        board.call_later(0.4, lambda: board.print_kernel("the last line of it"))
         started = time.monotonic()
-        with pytest.raises(ProductError, match=f"^{name}, seen on the console: .*{TROUBLE[name][0][:20]}"):
+        with pytest.raises(ProductError, match=f"^{name}, seen on the console: .*{KERNEL_FAULTS[name][0][:20]}"):
             shell.run("sleep 60", timeout=60)
         assert time.monotonic() - started < 2
         report = console.describe_kernel_fault().partition("\n")[2]
-        for line in ("crypto: a line before it", *TROUBLE[name], "the last line of it"):
+        for line in ("crypto: a line before it", *KERNEL_FAULTS[name], "the last line of it"):
             assert line in report
             report = report.partition(line)[2]
 
 
-@pytest.mark.parametrize("while_what", ["it boots", "a command runs", "nobody waits"])
-def test_unexpected_reset_is_a_product_failure(while_what: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("moment", ["boot", "command", "idle"])
+def test_unexpected_reset_is_a_product_failure(moment: str, tmp_path: Path) -> None:
     with board_and_console(tmp_path) as (board, console):
         board.on(bootloader=False)
         login.wait_for_kernel(console, 5, "=> ")
-        if while_what == "it boots":
+        if moment == "boot":
             watch_for_kernel_faults(console)
             board.reset()
             with pytest.raises(ProductError, match=r"^unexpected reset, seen on the console: U-Boot"):
@@ -155,8 +156,8 @@ def test_unexpected_reset_is_a_product_failure(while_what: str, tmp_path: Path) 
             return
         login.log_in(console, "login: ", "root", "# ", 5)
         shell = SerialShell(console)
-        board.later(0.1, board.reset)
-        if while_what == "nobody waits":
+        board.call_later(0.1, board.reset)
+        if moment == "idle":
             time.sleep(0.5)
         with pytest.raises(ProductError, match=r"^unexpected reset"):
             shell.run("sleep 60", timeout=60)
@@ -164,7 +165,7 @@ def test_unexpected_reset_is_a_product_failure(while_what: str, tmp_path: Path) 
 
 def test_kernel_start_without_bootloader_banner_is_an_unexpected_reset(tmp_path: Path) -> None:
     with board_and_console(tmp_path) as (board, console):
-        up(board, console)
+        power_on_and_log_in(board, console)
         board.off()
         board.on(bootloader=False)
         with pytest.raises(ProductError, match=r"^unexpected reset"):
@@ -181,8 +182,8 @@ def test_messages_of_a_healthy_kernel_are_no_kernel_fault(tmp_path: Path) -> Non
         "DEBUG: nothing",
     )
     with board_and_console(tmp_path) as (board, console):
-        up(board, console)
-        board.kernel(*healthy)
+        power_on_and_log_in(board, console)
+        board.print_kernel(*healthy)
         console.expect("DEBUG: nothing", 5, "the last line")
         assert console.kernel_fault is None
 
@@ -191,10 +192,10 @@ def test_hung_board_is_detected_by_a_command_timeout(tmp_path: Path, monkeypatch
     monkeypatch.setattr(serial_shell, "AGENT_TIMEOUT", 0.5)
     monkeypatch.setattr(serial_shell, "STATUS_TIMEOUT", 0.2)
     with board_and_console(tmp_path) as (board, console):
-        up(board, console)
+        power_on_and_log_in(board, console)
         assert console.responds(2)
         shell = SerialShell(console)
-        board.later(1.5, board.hang)  # by then the command runs, also on a busy machine
+        board.call_later(1.5, board.hang)  # by then the command runs, also on a busy machine
         with pytest.raises(ProductError, match=r"did not end within 3 s"):
             shell.run("sleep 60", timeout=3)
         assert not console.responds(0.2)

@@ -54,9 +54,9 @@ def test_kernel_message_at_any_position_is_removed() -> None:
     """Positions include marks, base64, and between carriage return and line feed."""
     short = DATA[:600]
     stream = encode_response(short)
-    for place in range(len(stream) + 1):
-        response = parse(stream[:place] + MESSAGE + stream[place:])
-        assert response.is_complete and response.end_received, place
+    for position in range(len(stream) + 1):
+        response = parse(stream[:position] + MESSAGE + stream[position:])
+        assert response.is_complete and response.end_received, position
         assert response.content() == short
 
 

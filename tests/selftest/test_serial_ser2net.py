@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from debian_programs import find_program
-from simulated_board import SimulatedBoard, up
+from simulated_board import SimulatedBoard, power_on_and_log_in
 
 from fixtures.link import console as console_module
 from fixtures.link import serial_shell
@@ -31,7 +31,7 @@ class Server:
     """Process of ser2net with one port."""
 
     def __init__(self, folder: Path, device: str, protocol: str) -> None:
-        """Start it and wait until it listens."""
+        """Start ser2net and wait until it listens."""
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._port = free.getsockname()[1]
         accepter, url = PROTOCOLS[protocol]
@@ -44,29 +44,29 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        """Start it."""
+        """Start ser2net and wait until it listens, at most 10 s."""
         command = [find_program("ser2net", package="ser2net"), "-n", "-d", "-u", "-c", str(self._config)]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while not self._listens():
             if time.monotonic() > deadline:
                 self.stop()
-                pytest.fail("ser2net does not listen")
+                pytest.fail("ser2net did not listen within 10 s")
             time.sleep(0.02)
 
     def _listens(self) -> bool:
-        """Return whether it listens, without connecting: it accepts one client at a time."""
+        """Return whether ser2net listens, without connecting: it accepts one client at a time."""
         return f"0100007F:{self._port:04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text()
 
     def stop(self) -> None:
-        """Kill it, as in a crash."""
+        """Kill ser2net, as in a crash."""
         self._process.kill()
         self._process.wait()
 
 
 @contextmanager
 def console_behind_server(folder: Path, board: SimulatedBoard, protocol: str) -> Iterator[tuple[Server, Console]]:
-    """Open a console behind a server of its own."""
+    """Yield a console server of its own and a console behind it."""
     server = Server(folder, board.url, protocol)
     try:
         with Console(server.url, 115200, folder / "console.log") as console:
@@ -77,7 +77,7 @@ def console_behind_server(folder: Path, board: SimulatedBoard, protocol: str) ->
 
 @pytest.fixture
 def board() -> Iterator[SimulatedBoard]:
-    """Simulated board that is switched off."""
+    """Simulated board that is powered off."""
     with SimulatedBoard() as board:
         yield board
 
@@ -88,7 +88,7 @@ def test_shell_survives_a_restart_of_the_console_server(
 ) -> None:
     monkeypatch.setattr(serial_shell, "SILENCE_TIMEOUT", 0.5)
     with console_behind_server(tmp_path, board, protocol) as (server, console):
-        up(board, console)
+        power_on_and_log_in(board, console)
         shell = SerialShell(console)
         assert shell.run("cat", stdin=DATA).output == DATA
         server.stop()
@@ -108,10 +108,10 @@ def test_running_command_survives_a_restart_of_the_console_server(
     """The response is lost while no client is connected, and is requested again."""
     monkeypatch.setattr(serial_shell, "SILENCE_TIMEOUT", 0.5)
     with console_behind_server(tmp_path, board, protocol) as (server, console):
-        up(board, console)
+        power_on_and_log_in(board, console)
         shell = SerialShell(console)
-        board.later(0.2, server.stop)
-        board.later(1.0, server.start)
+        board.call_later(0.2, server.stop)
+        board.call_later(1.0, server.start)
         assert shell.run("sleep 0.5; echo done", timeout=3).text == "done\n"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from debian_programs import find_program
-from simulated_board import OOPS, Line, SimulatedBoard, marks
+from simulated_board import OOPS, Line, SimulatedBoard, find_marks
 
 from fixtures.boot import login
 from fixtures.link import flow_control, serial_shell
@@ -21,7 +21,7 @@ from fixtures.outcome import LabError, ProductError
 RANDOM = random.Random(1).randbytes(12000)
 SHELLS = [("sh", "-i"), ("bash", "--norc", "-i"), ("busybox", "sh", "-i")]
 PACKAGES = {"sh": "dash", "bash": "bash", "busybox": "busybox"}
-"""The Debian package that brings each."""
+"""Shell -> Debian package that contains it."""
 DMESG = "".join(f"[   12.3456{number:02}] oops <hil:1:end=1:end> {line}\n" for number, line in enumerate(OOPS * 5))
 
 
@@ -43,7 +43,7 @@ def logged_in(
     echo: bool = True,
     controlling: bool = True,
 ) -> Iterator[tuple[SimulatedBoard, Console]]:
-    """Log in on a simulated board; give board and console. The faults of `line` start after the login."""
+    """Log in on a simulated board; yield board and console. The faults of `line` start after the login."""
     words = (find_program(shell[0], package=PACKAGES[shell[0]]), *shell[1:])
     board = SimulatedBoard(shell=words, echo=echo, controlling=controlling)
     with board, Console(board.url, 115200, folder / "console.log") as console:
@@ -102,11 +102,11 @@ def test_command_takes_one_round_trip(tmp_path: Path) -> None:
     """No key is typed after the first response of the board."""
     with logged_in(tmp_path) as (board, console):
         shell = SerialShell(console)
-        typed, position = len(board.typed), console.position
+        typed, position = len(board.received), console.position
         shell.run("echo hello")
-        assert bytes(board.typed[typed:]).count(b"!\r") == 1
+        assert bytes(board.received[typed:]).count(b"!\r") == 1
         answer = console.since(position).encode()
-        assert [mark.split(b":")[2].partition(b"=")[0] for mark in marks(answer)] == [
+        assert [mark.split(b":")[2].partition(b"=")[0] for mark in find_marks(answer)] == [
             b"begin",
             b"status",
             b"block",
@@ -117,7 +117,7 @@ def test_command_takes_one_round_trip(tmp_path: Path) -> None:
 BAD_LINES = {
     "kernel message after every 40 bytes": Line(message_every=40),
     "kernel message after every 3 bytes": Line(message_every=3),
-    "messages without time": Line(message_every=3500, timestamps=False),
+    "messages without timestamps": Line(message_every=3500, timestamps=False),
     "byte by byte": Line(one_by_one=True),
     "loses 1 of 7000 from the board": Line(lose_out=7000),
     "loses 1 of 7000 to the board": Line(lose_in=7000),
@@ -213,7 +213,7 @@ def test_kernel_oops_ends_a_command_at_once(tmp_path: Path) -> None:
     with logged_in(tmp_path) as (board, console):
         shell = SerialShell(console)
         started = time.monotonic()
-        board.later(0.2, lambda: board.kernel(*OOPS))
+        board.call_later(0.2, lambda: board.print_kernel(*OOPS))
         with pytest.raises(ProductError, match="kernel oops, seen on the console"):
             shell.run("sleep 30")
         assert time.monotonic() - started < 2
@@ -283,7 +283,7 @@ def test_close_removes_the_folder_of_the_agent(tmp_path: Path) -> None:
 
 
 def test_agent_left_by_a_killed_run_is_replaced(tmp_path: Path) -> None:
-    """The run was killed, and the board has not been switched off since."""
+    """The run was killed, and the board has not been powered off since."""
     with logged_in(tmp_path) as (_, console):
         first = SerialShell(console).run("pwd").text.strip()
         second = SerialShell(console).run("pwd").text.strip()

@@ -1,4 +1,4 @@
-"""Modules, /proc/crypto, the device node, facts: read from real texts and from this host."""
+"""Modules, /proc/crypto, the device node and facts are read from recorded texts and from this host."""
 
 import os
 from pathlib import Path
@@ -28,14 +28,15 @@ def text(name: str) -> str:
     return (DATA / name).read_text()
 
 
-def program(folder: Path, name: str, body: str) -> None:
+def write_program(folder: Path, name: str, body: str) -> None:
     """Write a stand-in program into a folder at the front of PATH."""
     (folder / name).write_text(f"#!/bin/sh\n{body}\n")
     (folder / name).chmod(0o755)
 
 
 @pytest.fixture
-def programs(tmp_path: Path) -> LocalShell:
+def shell(tmp_path: Path) -> LocalShell:
+    """Shell of this host that runs the stand-in programs in tmp_path."""
     return LocalShell(environment={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
 
 
@@ -112,18 +113,20 @@ def test_first_listed_driver_is_best_among_equals() -> None:
     assert best and best.driver == "one"
 
 
-def test_module_is_loaded_in_one_batch(programs: LocalShell, tmp_path: Path) -> None:
-    program(tmp_path, "modprobe", "exit 0")
-    program(tmp_path, "grep", "exit 0")
-    load_module(programs, "cryptodev")
-    assert len(programs.commands) == 1
+def test_module_is_loaded_in_one_batch(shell: LocalShell, tmp_path: Path) -> None:
+    write_program(tmp_path, "modprobe", "exit 0")
+    write_program(tmp_path, "grep", "exit 0")
+    load_module(shell, "cryptodev")
+    assert len(shell.commands) == 1
 
 
-def test_modprobe_failure_shows_the_kernel_log(programs: LocalShell, tmp_path: Path) -> None:
-    program(tmp_path, "modprobe", "echo modprobe: ERROR: could not insert cryptodev: Exec format error >&2; exit 1")
-    program(tmp_path, "dmesg", "seq 1 30; echo cryptodev: version magic 6.1.0-1 should be 6.1.0-2")
+def test_modprobe_failure_shows_the_kernel_log(shell: LocalShell, tmp_path: Path) -> None:
+    write_program(
+        tmp_path, "modprobe", "echo modprobe: ERROR: could not insert cryptodev: Exec format error >&2; exit 1"
+    )
+    write_program(tmp_path, "dmesg", "seq 1 30; echo cryptodev: version magic 6.1.0-1 should be 6.1.0-2")
     with pytest.raises(ProductError) as failure:
-        load_module(programs, "cryptodev")
+        load_module(shell, "cryptodev")
     message = str(failure.value)
     assert "modprobe cryptodev failed with exit status 1: modprobe: ERROR: could not insert cryptodev" in message
     assert message.endswith("version magic 6.1.0-1 should be 6.1.0-2")
@@ -131,10 +134,10 @@ def test_modprobe_failure_shows_the_kernel_log(programs: LocalShell, tmp_path: P
     assert "\n16\n" not in message  # the last 15 lines
 
 
-def test_modprobe_success_without_the_module_is_a_product_failure(programs: LocalShell, tmp_path: Path) -> None:
-    program(tmp_path, "modprobe", "exit 0")
+def test_modprobe_success_without_the_module_is_a_product_failure(shell: LocalShell, tmp_path: Path) -> None:
+    write_program(tmp_path, "modprobe", "exit 0")
     with pytest.raises(ProductError, match=r"status 0, but /proc/modules does not list hil_no_such"):
-        load_module(programs, "hil-no-such")
+        load_module(shell, "hil-no-such")
 
 
 def test_device_must_be_a_character_device(tmp_path: Path) -> None:
@@ -146,7 +149,7 @@ def test_device_must_be_a_character_device(tmp_path: Path) -> None:
         check_device(LocalShell(), str(tmp_path / "file"))
 
 
-def test_facts_of_this_host_are_read() -> None:
+def test_facts_of_this_host_are_read_in_one_batch() -> None:
     shell = LocalShell()
     found = read_facts(shell, "cryptodev", Path("/bin/sh").resolve().read_bytes())
     assert found["kernel release"] == os.uname().release
@@ -156,19 +159,19 @@ def test_facts_of_this_host_are_read() -> None:
     assert len(shell.commands) == 1
 
 
-def test_facts_that_a_board_does_not_report_are_unknown(programs: LocalShell, tmp_path: Path) -> None:
-    program(tmp_path, "openssl", "echo broken; exit 1")
-    program(tmp_path, "modinfo", "echo modinfo: no such module >&2; exit 1")
-    found = read_facts(programs, "cryptodev")
+def test_facts_that_a_board_does_not_report_are_unknown(shell: LocalShell, tmp_path: Path) -> None:
+    write_program(tmp_path, "openssl", "echo broken; exit 1")
+    write_program(tmp_path, "modinfo", "echo modinfo: no such module >&2; exit 1")
+    found = read_facts(shell, "cryptodev")
     assert found["OpenSSL version"] == found["engines folder"] == "unknown"
     assert found["cryptodev version"] == found["engine build-id"] == "unknown"
 
 
-def test_module_version_is_read_from_the_kernel_log(programs: LocalShell, tmp_path: Path) -> None:
-    program(tmp_path, "modinfo", "exit 0")
+def test_module_version_is_read_from_the_kernel_log(shell: LocalShell, tmp_path: Path) -> None:
+    write_program(tmp_path, "modinfo", "exit 0")
     log = "[    1.2] cryptodev: driver 1.13 loaded.", "[    9.8] cryptodev: driver 1.14 loaded.", "[    9.9] usb 1-1"
-    program(tmp_path, "dmesg", "\n".join(f"echo '{line}'" for line in log))
-    assert read_facts(programs, "cryptodev")["cryptodev version"] == "1.14"
+    write_program(tmp_path, "dmesg", "\n".join(f"echo '{line}'" for line in log))
+    assert read_facts(shell, "cryptodev")["cryptodev version"] == "1.14"
 
 
 def test_build_id_of_a_file_that_is_not_elf_is_a_product_failure() -> None:
@@ -199,5 +202,5 @@ def test_superscript_size_of_a_module_is_malformed() -> None:
         parse_modules("cryptodev ² 0 - Live 0x0")
 
 
-def test_superscript_reference_count_of_a_module_is_unknown() -> None:
+def test_superscript_reference_count_of_a_module_counts_as_zero() -> None:
     assert parse_modules("cryptodev 1 ² - Live 0x0")["cryptodev"].refcnt == 0

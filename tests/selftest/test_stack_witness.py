@@ -69,7 +69,8 @@ def counter(tmp_path: Path) -> Counter:
     return Counter(kind="counter", name="jobs", path=f"{tmp_path}/*[ $]*/dequeued", per_operation=0.9)
 
 
-def adding(counter: Counter, amount: int) -> Callable[[], None]:
+def make_operation(counter: Counter, amount: int) -> Callable[[], None]:
+    """Return a function that moves a counter by an amount."""
     file = Path(counter.path).parent.parent / "a b" / "dequeued"
 
     def operate() -> None:
@@ -81,7 +82,7 @@ def adding(counter: Counter, amount: int) -> Callable[[], None]:
 @pytest.mark.parametrize(("amount", "proven"), [(100, True), (90, True), (89, False), (0, False)])
 def test_counter_proves_offload_from_its_threshold_on(counter: Counter, amount: int, proven: bool) -> None:
     shell = LocalShell()
-    proof = prove(shell, counter, 100, adding(counter, amount), idle=0)
+    proof = prove(shell, counter, 100, make_operation(counter, amount), idle=0)
     assert (proof.before, proof.after, proof.idle) == (200, 200 + amount, 0)
     assert (proof.movement, proof.operations, proof.threshold, proof.proven) == (amount, 100, 90, proven)
     assert len(shell.commands) == 2
@@ -91,18 +92,18 @@ def test_counter_proves_offload_from_its_threshold_on(counter: Counter, amount: 
 @pytest.fixture
 def noise(tmp_path: Path, counter: Counter) -> Iterator[None]:  # noqa: ARG001 - it makes the file
     """Move the counter from a thread, by 100 per second of the clock however busy this host is."""
-    file, new, over = tmp_path / "c$d" / "dequeued", tmp_path / "new", threading.Event()
+    file, new, stop = tmp_path / "c$d" / "dequeued", tmp_path / "new", threading.Event()
     started = time.monotonic()
 
     def count() -> None:
-        while not over.wait(0.005):
+        while not stop.wait(0.005):
             new.write_text(f"{100 + int((time.monotonic() - started) * 100)}\n")
             new.replace(file)
 
     thread = threading.Thread(target=count)
     thread.start()
     yield
-    over.set()
+    stop.set()
     thread.join()
 
 
@@ -135,7 +136,8 @@ def test_proof_needs_an_operation(counter: Counter) -> None:
         prove(LocalShell(), counter, 0, lambda: None, idle=0)
 
 
-def virtio(tmp_path: Path, *devices: str) -> tuple[Interrupts, LocalShell]:
+def make_virtio_witness(tmp_path: Path, *devices: str) -> tuple[Interrupts, LocalShell]:
+    """Return a witness for devices in a folder, and a shell that reads recorded interrupts."""
     for device in devices:
         (tmp_path / device).mkdir()
     witness = Interrupts(
@@ -150,7 +152,7 @@ def virtio(tmp_path: Path, *devices: str) -> tuple[Interrupts, LocalShell]:
 
 @pytest.mark.parametrize(("devices", "total"), [(["virtio3"], 158), (["virtio3", "virtio33"], 5158)])
 def test_interrupts_are_those_of_the_devices_present(tmp_path: Path, devices: list[str], total: int) -> None:
-    witness, shell = virtio(tmp_path, *devices)
+    witness, shell = make_virtio_witness(tmp_path, *devices)
     reading = read_witness(shell, witness)
     assert reading.value == total
     assert reading.uptime > 0
@@ -159,10 +161,10 @@ def test_interrupts_are_those_of_the_devices_present(tmp_path: Path, devices: li
 
 
 def test_absent_witness_is_a_product_failure_that_names_what_was_looked_for(tmp_path: Path) -> None:
-    witness, shell = virtio(tmp_path)
+    witness, shell = make_virtio_witness(tmp_path)
     with pytest.raises(ProductError, match=r"promised in boards/virt\.yaml, .*nothing matches .*/virtio\*"):
         read_witness(shell, witness, board_file="boards/virt.yaml")
-    witness, shell = virtio(tmp_path, "virtio9")
+    witness, shell = make_virtio_witness(tmp_path, "virtio9")
     with pytest.raises(ProductError, match=r"no line of /proc/interrupts matches '\{device\}-virt.* = virtio9"):
         prove(shell, witness, 1, lambda: None, idle=0)
     fixed = Interrupts(kind="interrupts", name="rings", match=r"1710000\.jr", per_operation=0.5)
@@ -173,8 +175,7 @@ def test_absent_witness_is_a_product_failure_that_names_what_was_looked_for(tmp_
         read_witness(shell, absent)
 
 
-def test_interrupts_of_this_host() -> None:
-    """This host's own /proc/interrupts."""
+def test_interrupts_of_this_host_are_read() -> None:
     witness = Interrupts(kind="interrupts", name="any", match=".", per_operation=0.5)
     assert read_witness(LocalShell(), witness).value > 0
 

@@ -1,7 +1,7 @@
-"""Does each message get the right kind and culprit?
+"""Messages of the loaders are attributed to the layer or component that causes them.
 
-SEED is word for word. The others are lines of the threads named above them, or of a host's own OpenSSL, in which
-engine, path or symbol were replaced by those of the case.
+SEED is unchanged. The other texts are from the issues named above them, or from the OpenSSL of a host, with the engine,
+path or symbol of the case.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import pytest
 
 from fixtures.stack.symbols.classify import Finding, classify
 
-# The two lines that started this project, after `(devcrypto) /dev/crypto engine` was listed (OpenSSL 1.1.1n).
+# OpenSSL 1.1.1n printed these lines after `(devcrypto) /dev/crypto engine`, on a board whose engine works.
 SEED = """\
 …:error:2506406A:DSO support routines:dlfcn_bind_func:could not bind to the requested symbol name:crypto/dso/dso_dlfcn.c:188:symname(EVP_PKEY_get_base_id): /usr/lib/engines-1.1/devcrypto.so: undefined symbol: EVP_PKEY_get_base_id
 …:error:2506C06A:DSO support routines:DSO_bind_func:could not bind to the requested symbol name:crypto/dso/dso_lib.c:186:
@@ -66,7 +66,7 @@ Invalid engine "devcrypto"
 40372274837F0000:error:13000066:engine routines:int_engine_configure:engine configuration error:../crypto/engine/eng_cnf.c:139:section=devcrypto_section, name=dynamic_path, value=/usr/lib/engines-3/devcrypto.so
 40372274837F0000:error:0700006D:configuration file routines:module_run:module initialization error:../crypto/conf/conf_mod.c:276:module=engines, value=engine_section retcode=-1
 """  # noqa: E501
-# The symbol that 1.1.1n looks up; but here it is an import that the linker cannot resolve, so the engine does not load.
+# The symbol that the version check of 1.1.1n looks up, but here the engine imports it and does not load.
 LOAD_LOOKALIKE = SEED.splitlines()[0].replace(
     "2506406A:DSO support routines:dlfcn_bind_func:could not bind to the requested symbol name:crypto/dso/dso_dlfcn.c:188:symname(EVP_PKEY_get_base_id)",  # noqa: E501
     "25066067:DSO support routines:dlfcn_load:could not load the shared library:crypto/dso/dso_dlfcn.c:118:filename(/usr/lib/engines-1.1/devcrypto.so)",  # noqa: E501
@@ -112,7 +112,7 @@ MAGIC = (
 
 @dataclass(frozen=True)
 class Row:
-    """A text, what is known of the board, and the expected findings."""
+    """Messages, the state of the board, and the expected findings."""
 
     name: str
     text: str
@@ -123,17 +123,17 @@ class Row:
     harmless: bool = False
 
 
-OWN_CHECK = ": its own version check leaves this error in the queue; upgrade OpenSSL"
+UPGRADE = ": its own version check leaves this error in the queue; upgrade OpenSSL"
 V302 = "OpenSSL 3.0.2 15 Mar 2022 (Library: OpenSSL 3.0.2 15 Mar 2022)"
 V3022 = "OpenSSL 3.0.22 25 Aug 2026 (Library: OpenSSL 3.0.22 25 Aug 2026)"
 CHECK = ("openssl version check",)
 ROWS = (
-    Row("seed, listed", SEED, CHECK, "OpenSSL 1.1.1n" + OWN_CHECK, listed=True, harmless=True),
+    Row("seed, listed", SEED, CHECK, "OpenSSL 1.1.1n" + UPGRADE, listed=True, harmless=True),
     Row("seed, not listed", SEED, CHECK, "unknown"),
     Row("seed, on 3.x, which has no such check", SEED, ("unknown",), "unknown", listed=True, openssl=V3022),
-    Row("qatengine", QAT, CHECK, "OpenSSL 1.1.1n" + OWN_CHECK, listed=True, harmless=True),
-    Row("musl, no error strings", MUSL_CHECK, CHECK, "OpenSSL 1.1.1n" + OWN_CHECK, listed=True, harmless=True),
-    Row("mirror image, listed", MIRROR, CHECK, "OpenSSL 3.0.2" + OWN_CHECK, listed=True, harmless=True, openssl=V302),
+    Row("qatengine", QAT, CHECK, "OpenSSL 1.1.1n" + UPGRADE, listed=True, harmless=True),
+    Row("musl, no error strings", MUSL_CHECK, CHECK, "OpenSSL 1.1.1n" + UPGRADE, listed=True, harmless=True),
+    Row("mirror image, listed", MIRROR, CHECK, "OpenSSL 3.0.2" + UPGRADE, listed=True, harmless=True, openssl=V302),
     Row("mirror image, not listed", MIRROR.partition("\n")[2], CHECK, "unknown", openssl=V302),
     Row("mirror image, on 1.1.1", MIRROR, ("unknown",), "unknown", listed=True),
     Row("version incompatibility, 1.1.1", INCOMPATIBLE_1, ("wrong major version",), "engine"),
@@ -143,7 +143,7 @@ ROWS = (
     Row("the look-alike", LOAD_LOOKALIKE, ("missing symbol",), "engine", listed=True),
     Row("version node", VERSION_3, ("missing version",), "engine", openssl=V302),
     Row("library", LIBRARY_3, ("missing library",), "engine", openssl=V3022),
-    Row("no data, so no cause", SHORT, ("unknown",), "unknown", openssl=V3022),
+    Row("no data", SHORT, ("unknown",), "unknown", openssl=V3022),
     Row("version magic", MAGIC, ("module for another kernel",), "kernel module cryptodev"),
     Row("unknown symbol, busybox", BUSYBOX, ("module unknown symbol",), "kernel module cryptodev"),
     Row("unknown symbol, insmod", INSMOD, ("module unknown symbol",), "kernel module cryptodev"),
@@ -152,13 +152,13 @@ ROWS = (
 )
 
 
-def run(row: Row) -> tuple[Finding, ...]:
+def classify_row(row: Row) -> tuple[Finding, ...]:
     return classify(row.text, listed=row.listed, openssl=row.openssl)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_each_text_has_its_kind_and_origin(row: Row) -> None:
-    findings = run(row)
+    findings = classify_row(row)
     assert tuple(f.kind for f in findings) == row.kinds
     assert {f.culprit for f in findings} == {row.culprit}
     assert all(f.origin == "openssl" or f.culprit.startswith(f.origin) for f in findings)
@@ -168,12 +168,12 @@ def test_each_text_has_its_kind_and_origin(row: Row) -> None:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_each_significant_line_is_reported_once(row: Row) -> None:
-    reported_lines = [line for finding in run(row) for line in finding.text.splitlines()]
-    significant = [line for line in row.text.splitlines() if not line.startswith(("(", " [", "  ", "[Success]"))]
-    assert reported_lines == significant
+    reported_lines = [line for finding in classify_row(row) for line in finding.text.splitlines()]
+    significant_lines = [line for line in row.text.splitlines() if not line.startswith(("(", " [", "  ", "[Success]"))]
+    assert reported_lines == significant_lines
 
 
-def test_failure_after_the_harmless_line_is_a_finding_of_its_own() -> None:
+def test_failure_after_a_harmless_line_is_reported() -> None:
     failed = "1:error:260B606D:engine routines:dynamic_load:init failed:crypto/engine/eng_dyn.c:487:\n"
     findings = classify(SEED + failed + LOAD_1, listed=True, openssl="1.1.1n")
     assert [(f.kind, f.harmless) for f in findings] == [
@@ -189,7 +189,7 @@ def test_unknown_release_is_named_in_the_advice() -> None:
     assert "known of 1.1.1n 1.1.1o 1.1.1p, not of 1.1.1w" in finding.advice
 
 
-def test_advice_names_the_headers_of_a_renamed_symbol() -> None:
+def test_advice_names_the_headers_of_the_engine() -> None:
     (old_board,) = classify(LOAD_1, listed=False, openssl="1.1.1w")
     assert old_board.advice.startswith("EVP_MD_get_size comes from OpenSSL 3.x headers, the board has OpenSSL 1.1.1w")
     (new_board,) = classify(LOAD_3, listed=False, openssl="3.5.4")
@@ -198,7 +198,7 @@ def test_advice_names_the_headers_of_a_renamed_symbol() -> None:
     assert same.advice == "built against other headers than the board's library, which has no EVP_MD_get_size"
 
 
-def test_musl_messages_name_the_file_that_needs_a_symbol() -> None:
+def test_musl_messages_are_classified() -> None:
     findings = classify(MUSL, listed=False, openssl="1.1.1w")
     assert [(f.kind, f.culprit) for f in findings] == [
         ("missing library", "image"),
@@ -227,12 +227,12 @@ def test_musl_messages_name_the_file_that_needs_a_symbol() -> None:
         ),
     ],
 )
-def test_program_that_does_not_start_is_attributed_to_the_image(text: str, kind: str) -> None:
+def test_culprit_of_a_program_that_does_not_start_is_the_image(text: str, kind: str) -> None:
     (finding,) = classify(text, listed=False, openssl="")
     assert (finding.kind, finding.culprit, finding.text) == (kind, "image", text)
 
 
-def test_unrecognised_lines_are_unknown_and_complete() -> None:
+def test_unmatched_lines_are_unknown_findings_with_their_full_text() -> None:
     text = "Segmentation fault\nsomething: else\n1:error:80000002:system library:file_open:No such file:x.c:1:open(x)"
     (plain, queue) = classify(text, listed=True, openssl="1.1.1n")
     assert (plain.kind, queue.kind) == ("unknown", "unknown")
@@ -240,7 +240,7 @@ def test_unrecognised_lines_are_unknown_and_complete() -> None:
     assert not plain.harmless
 
 
-def test_ordinary_listing_is_no_finding() -> None:
+def test_ordinary_listing_has_no_finding() -> None:
     text = (
         "(dynamic) Dynamic engine loading support\n(devcrypto) /dev/crypto engine\n [AES-128-CBC, SHA1]\n"
         '     [ available ]\n\nEngine "devcrypto" set.\nLoaded: (devcrypto) /dev/crypto engine\n'

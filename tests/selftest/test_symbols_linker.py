@@ -1,7 +1,7 @@
 """`resolve` and `classify` agree with the real dynamic linker and the real OpenSSL of this host.
 
-Each row builds an engine with a defect. The host's linker (glibc, RTLD_NOW) and `resolve` must give the same verdict,
-and `classify` must find the defect in what `openssl engine` prints.
+Each row builds an engine, most with a defect. The host's linker (glibc, RTLD_NOW) and `resolve` must agree on whether
+it loads, and `classify` must find the defect in what `openssl engine` prints.
 """
 
 import platform
@@ -105,7 +105,7 @@ OLD_TAGS = "-Wl,--disable-new-dtags"
 
 
 def two_libraries(folder: Path, *flags: str) -> Path:
-    """An engine that needs a library that needs another one in the same folder, without a search path of its own."""
+    """Build an engine that needs a library which needs another one of its folder and has no search path itself."""
     inner = build(folder / "lib/libinner.so.1", defines("inner"), soname="libinner.so.1")
     outer = build(folder / "lib/libouter.so.1", defines("outer") + calls("inner"), inner, soname="libouter.so.1")
     return build(folder / "e.so", ENGINE + calls("outer"), CRYPTO, outer, flags=("-nostdlib", *flags))
@@ -141,7 +141,7 @@ def library_for_another_machine(folder: Path) -> Path:
 
 
 def versions(folder: Path, script: str, source: str, *needs: Path) -> Path:
-    """An engine linked with foo of LIBX_1.0 that finds another libx when it is loaded."""
+    """Build an engine linked with foo of LIBX_1.0 that finds another libx when it is loaded."""
     link = build(folder / "lib/libx.so.1", defines("foo"), soname="libx.so.1", script=nodes(LIBX_1__0=["foo"]))
     engine = build(folder / "e.so", ENGINE + calls("foo"), CRYPTO, link, flags=("-nostdlib", RUNPATH))
     build(link, source, *needs, soname="libx.so.1", script=script)
@@ -177,7 +177,7 @@ def symbol_outside_the_nodes(folder: Path) -> Path:
 
 
 def unversioned(folder: Path, script: str, source: str) -> Path:
-    """An engine linked with an unversioned foo that finds a versioned one when it is loaded."""
+    """Build an engine linked with an unversioned foo that finds a versioned one when it is loaded."""
     link = build(folder / "lib/libx.so.1", defines("foo"), soname="libx.so.1")
     engine = build(folder / "e.so", ENGINE + calls("foo"), CRYPTO, link, flags=("-nostdlib", RUNPATH))
     build(link, source, soname="libx.so.1", script=script)

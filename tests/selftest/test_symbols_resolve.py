@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from debian_programs import unpacked
+from debian_programs import unpack_package
 from symbols_build import build, calls, defines, nodes
 
 from fixtures.architectures import Libc
@@ -34,10 +34,10 @@ class Board:
     ) -> None:
         """Build an object and put it on the board; `needs` are paths of other objects there."""
         libraries = [self.folder / need.lstrip("/") for need in needs]
-        place, soname = self.folder / path.lstrip("/"), path.rpartition("/")[2]
+        file, soname = self.folder / path.lstrip("/"), path.rpartition("/")[2]
         options = ("-nostdlib", *flags)
-        build(place, source, *libraries, target=target or self.target, soname=soname, script=script, flags=options)
-        self.files[path] = place.read_bytes()
+        build(file, source, *libraries, target=target or self.target, soname=soname, script=script, flags=options)
+        self.files[path] = file.read_bytes()
 
     def fetch(self, path: str) -> bytes | None:
         """Return a file of the board; passed to `resolve`."""
@@ -134,7 +134,7 @@ def test_symbol_that_no_rename_explains_gets_no_explanation(board3: Board) -> No
     }
 
 
-def test_other_major_version_that_is_not_on_the_board_is_missing_too(board3: Board) -> None:
+def test_other_major_version_is_reported_if_it_is_not_on_the_board(board3: Board) -> None:
     board3.add("/stub/libcrypto.so.1.1", defines("EVP_MD_size"))
     board3.add(ENGINE, calls("EVP_MD_size"), "/stub/libcrypto.so.1.1")
     found = board3.problems()
@@ -143,7 +143,7 @@ def test_other_major_version_that_is_not_on_the_board_is_missing_too(board3: Boa
     assert "searched /lib/arm-linux-gnueabihf, " in board3.problem("missing library").text
 
 
-def test_other_major_version_that_is_on_the_board_is_reported(board3: Board) -> None:
+def test_other_major_version_is_reported_if_it_is_on_the_board(board3: Board) -> None:
     board3.add("/usr/lib/libcrypto.so.1.1", defines("EVP_MD_size"))
     board3.add(ENGINE, calls("EVP_MD_size"), "/usr/lib/libcrypto.so.1.1")
     assert board3.problems() == {("wrong major version", "libcrypto.so.1.1")}
@@ -216,13 +216,13 @@ def test_musl_engine_on_a_glibc_board_is_the_wrong_libc(board11: Board) -> None:
     assert board11.problems() == {("wrong libc", "libc.so")}
 
 
-def test_musl_ignores_versions(musl_board: Board) -> None:
+def test_versions_are_ignored_on_musl(musl_board: Board) -> None:
     musl_board.add("/stub/libcrypto.so.3", defines("ERR_new"), script=nodes(OPENSSL_3__0__0=["ERR_new"]))
     musl_board.add(ENGINE, calls("ERR_new"), "/stub/libcrypto.so.3")
     assert musl_board.problems() == set()
 
 
-def test_missing_symbol_is_reported_on_musl(musl_board: Board) -> None:
+def test_missing_symbol_on_musl_is_reported(musl_board: Board) -> None:
     musl_board.add(ENGINE, calls("EVP_MD_size", "ERR_new"), "/usr/lib/libcrypto.so.3")
     assert musl_board.problems() == {("missing symbol", "EVP_MD_size")}
 
@@ -295,7 +295,7 @@ def header_macros() -> Iterator[tuple[str, str]]:
     """Yield old and new name of the macros in OpenSSL 3's headers, from this host or from its Debian package."""
     folder = Path("/usr/include/openssl")
     if not (folder / "evp.h").exists():
-        folder = unpacked("libssl-dev") / "usr/include/openssl"
+        folder = unpack_package("libssl-dev") / "usr/include/openssl"
     for name in ("evp.h", "ssl.h"):
         for line in (folder / name).read_text().splitlines():
             words = line.replace("# define", "#define").split()

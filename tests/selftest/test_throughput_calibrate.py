@@ -63,7 +63,7 @@ def test_bounds_that_include_software_carry_a_warning() -> None:
     assert found.comments[1] == "software 52 MB/s, within these bounds: only witnesses distinguish it from offload"
 
 
-def loaded(text: str, folder: Path) -> tuple[Throughput, ...]:
+def load_throughput(text: str, folder: Path) -> tuple[Throughput, ...]:
     """Return the throughput of a board file that extends `virt` by this text."""
     (folder / "here.yaml").write_text(f"extends: {BOARDS}/virt.yaml\n{text}")
     return load_board(str(folder / "here.yaml"), BOARDS).throughput
@@ -76,14 +76,14 @@ def test_yaml_can_be_pasted_into_a_board_file(tmp_path: Path) -> None:
         for block in (1024, 16384)
     ]
     text = format_yaml(calibrations, 'today on virt/0, image "x": y # z')
-    one, two = loaded(text, tmp_path)
+    one, two = load_throughput(text, tmp_path)
     assert (one.algorithm, one.processes, two.processes, list(two.bounds)) == ("aes-128-cbc", 1, 2, [1024, 16384])
     assert one.calibrated == two.calibrated == 'today on virt/0, image "x": y # z'
     assert one.bounds[1024].floor == calibrations[0].floor
     assert one.bounds[1024].ceiling == calibrations[0].ceiling
     assert "median 0.95 MB/s, 0.1 MB/s to 2 MB/s in 10 runs" in text
     with pytest.raises(UsageError, match="processes: missing"):
-        loaded(text.replace("    processes: 2\n", ""), tmp_path)
+        load_throughput(text.replace("    processes: 2\n", ""), tmp_path)
 
 
 def calibration_output(
@@ -107,7 +107,7 @@ def test_healthy_run_ends_with_bounds(tmp_path: Path) -> None:
     text = calibration_output(tmp_path)
     intro, _, pasted = text.partition("\n\n")
     assert intro == "--calibrate: replace `throughput` in the board file by:"
-    (entry,) = loaded(pasted, tmp_path)
+    (entry,) = load_throughput(pasted, tmp_path)
     assert entry.bounds[16384].floor == 4.4e7
     assert entry.calibrated
     assert "on virt/0, image x, 10 runs of 1 s" in entry.calibrated

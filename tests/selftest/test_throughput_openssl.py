@@ -25,11 +25,11 @@ def text(name: str) -> str:
 @pytest.mark.parametrize(
     ("release", "rate"), [("1.1.1w", 2887027712.0), ("3.0.22", 2945305600.0), ("3.5.7", 2875957248.0)]
 )
-def test_rate_of_two_processes_in_software(release: str, rate: float) -> None:
+def test_rate_of_two_processes_in_software_is_parsed(release: str, rate: float) -> None:
     assert parse_speed(text(f"{release}-multi2"), engine=None, processes=2, block=1024) == rate
 
 
-def test_rate_of_two_processes_with_the_engine() -> None:
+def test_rate_of_two_processes_with_the_engine_is_parsed() -> None:
     rate = parse_speed(text("3.0.22-engine"), engine="devcrypto", processes=2, block=1024)
     assert rate == float(re.findall(r"(?m)^\+F:\d+:AES-128-CBC:(\S+)$", text("3.0.22-engine"))[0])
 
@@ -98,7 +98,7 @@ def test_more_children_than_processes_are_refused() -> None:
         parse_speed(text("3.0.22-multi2"), engine=None, processes=1, block=1024)
 
 
-def test_command_line_of_each_layer() -> None:
+def test_command_line_depends_on_layer_and_configuration() -> None:
     options = "-elapsed -mr -multi 2 -seconds 1 -bytes $b -evp aes-128-cbc"
     plain = speed_command("engine", "devcrypto", "aes-128-cbc", 2, 1, None)
     assert plain == f"openssl speed -engine devcrypto {options}"

@@ -138,10 +138,10 @@ def test_refused_files_have_a_count_and_a_reason() -> None:
 
 
 def test_monte_carlo_texts_have_the_checkpoints_of_the_rsp_files() -> None:
-    """This is the reason for which they are refused."""
+    """The .txt files are refused because they hold the same checkpoints."""
     for algorithm in ("SHA1", "SHA224", "SHA256", "SHA384", "SHA512"):
-        place = PACKAGE.joinpath("hashes", "SHA1" if algorithm == "SHA1" else "SHA2")
-        rsp, txt = (place.joinpath(f"{algorithm}Monte.{end}").read_text("ascii") for end in ("rsp", "txt"))
+        folder = PACKAGE.joinpath("hashes", "SHA1" if algorithm == "SHA1" else "SHA2")
+        rsp, txt = (folder.joinpath(f"{algorithm}Monte.{end}").read_text("ascii") for end in ("rsp", "txt"))
         checkpoints = re.findall(r"^MD = (\w+)", rsp, re.MULTILINE)
         assert len(checkpoints) == 100
         assert checkpoints == re.findall(r"^MD = (\w+)", txt, re.MULTILINE)
@@ -167,16 +167,16 @@ def test_vectors_have_line_and_label_of_the_file() -> None:
 @pytest.mark.parametrize("group", sources.load().groups, ids=lambda group: group.id)
 def test_host_computes_every_output_and_detects_a_flipped_bit(group: VectorGroup) -> None:
     assert mismatching_vectors(group) == []
-    chance = random.Random(group.id)
+    rng = random.Random(group.id)
     for _ in range(3):
-        index = chance.randrange(len(group.vectors))
-        bad = flip_a_bit(group.vectors[index], chance)
+        index = rng.randrange(len(group.vectors))
+        bad = flip_a_bit(group.vectors[index], rng)
         vectors = (*group.vectors[:index], bad, *group.vectors[index + 1 :])
         assert mismatching_vectors(dataclasses.replace(group, vectors=vectors)) == [bad]
 
 
-def flip_a_bit(vector: Vector, chance: random.Random) -> Vector:
-    bit = chance.randrange(8 * len(vector.output))
+def flip_a_bit(vector: Vector, rng: random.Random) -> Vector:
+    bit = rng.randrange(8 * len(vector.output))
     output = bytearray(vector.output)
     output[bit // 8] ^= 1 << bit % 8
     return dataclasses.replace(vector, output=bytes(output))
@@ -235,9 +235,9 @@ def test_derived_decryptions_invert_the_encryptions() -> None:
 # --- damaged, missing and unknown files ------------------------------------------------------------------------------
 
 
-def copy_folder(folder: sources.Folder, place: Path) -> Path:
-    """Copy a folder of the package, to damage the copy."""
-    target = place / folder.path
+def copy_folder(folder: sources.Folder, into: Path) -> Path:
+    """Copy a folder of the package, so that a test can damage the copy."""
+    target = into / folder.path
     shutil.copytree(str(PACKAGE.joinpath(folder.path)), target)
     return target
 

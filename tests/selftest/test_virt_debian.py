@@ -30,7 +30,7 @@ Checksums-Sha256:
 """
 
 
-def deb(repository: Path, name: str, version: str, depends: str = "") -> str:
+def build_package(repository: Path, name: str, version: str, depends: str = "") -> str:
     """Build a package for arm64 with one file, and return its entry in the index."""
     tree = repository.parent / "trees" / name
     (tree / "DEBIAN").mkdir(parents=True)
@@ -45,7 +45,7 @@ def deb(repository: Path, name: str, version: str, depends: str = "") -> str:
     return f"{control}Filename: ./{file.name}\nSize: {len(data)}\nSHA256: {hashlib.sha256(data).hexdigest()}\n\n"
 
 
-def source(repository: Path, top: str) -> str:
+def build_source_package(repository: Path, top: str) -> str:
     """Build a source package, and return its entry in the index."""
     tree = repository.parent / "source" / top
     tree.mkdir(parents=True)
@@ -76,12 +76,12 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     repository = tmp_path_factory.mktemp("debian") / "repository"
     repository.mkdir()
     packages = [
-        deb(repository, "tool", "1:1.2-3", "libtool-that-is-not-here (>= 1)"),
-        deb(repository, "linux-image-6.1.0-56-arm64", "6.1.192-2"),
-        deb(repository, "linux-image-arm64", "6.1.192-2", "linux-image-6.1.0-56-arm64 (= 6.1.192-2)"),
+        build_package(repository, "tool", "1:1.2-3", "libtool-that-is-not-here (>= 1)"),
+        build_package(repository, "linux-image-6.1.0-56-arm64", "6.1.192-2"),
+        build_package(repository, "linux-image-arm64", "6.1.192-2", "linux-image-6.1.0-56-arm64 (= 6.1.192-2)"),
     ]
     (repository / "Packages").write_text("".join(packages))
-    (repository / "Sources").write_text(source(repository, "tool-1.2-from-upstream"))
+    (repository / "Sources").write_text(build_source_package(repository, "tool-1.2-from-upstream"))
     return repository
 
 
@@ -159,7 +159,7 @@ def test_host_without_a_debian_mirror_is_reported(tmp_path: Path, monkeypatch: p
 
 
 def test_the_hosts_own_mirrors_are_used() -> None:
-    lines = mirrors_of_this_host()
+    lines = list_mirrors_of_this_host()
     if not lines:
         pytest.skip("this host's apt has no lists of Debian's; `apt-get update` fetches them")
     sources = debian._format_sources_list("trixie").splitlines()
@@ -171,8 +171,8 @@ def test_the_hosts_own_mirrors_are_used() -> None:
     assert suites <= {"trixie", "trixie-security"}
 
 
-def mirrors_of_this_host() -> set[str]:
-    """The URIs of Debian in the lists of the host's own apt."""
+def list_mirrors_of_this_host() -> set[str]:
+    """Return the URIs of Debian in the lists of the host's own apt."""
     form = ["--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages", "Origin: Debian"]
     lines = [line.split() for line in run(["apt-get", "indextargets", *form]).splitlines()]
     return {uri for label, uri in lines if label in ("Debian", "Debian-Security")}

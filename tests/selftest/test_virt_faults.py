@@ -85,14 +85,14 @@ CHANGED_FILES = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_fault_changes_its_own_files_only(root: Path, name: str) -> None:
     fault = FAULTS[name]
-    assert inject(root, name) == CHANGED_FILES.get(name, [])
+    assert inject_fault(root, name) == CHANGED_FILES.get(name, [])
     in_files = name in CHANGED_FILES or fault.patch or fault.without_patch
     assert in_files or fault.no_accelerator, "the fault changes nothing"
     assert not fault.own_modules or all((VIRT / module / "Kbuild").exists() for module in fault.own_modules)
 
 
 def test_engine_for_openssl_1_1_names_its_library_and_version_node(root: Path) -> None:
-    inject(root, "engine/other-major")
+    inject_fault(root, "engine/other-major")
     with (root / SHARED).open("rb") as stream:
         elf = ELFFile(stream)
         assert elf["e_machine"] == "EM_AARCH64"
@@ -101,56 +101,56 @@ def test_engine_for_openssl_1_1_names_its_library_and_version_node(root: Path) -
 
 
 def test_driver_behind_the_shim_has_another_name_and_no_signature(root: Path) -> None:
-    inject(root, "driver/slow")
+    inject_fault(root, "driver/slow")
     assert b"\0virtio_crypto_behind_\0" in (root / DRIVER).read_bytes()
     assert b"signature" not in (root / DRIVER).read_bytes()
     assert "\nmodprobe shim name=virtio_crypto_aes_cbc inner=virtio_crypto_behind_;" in (root / "etc/rc").read_text()
 
 
-def imports(file: Path) -> set[str]:
-    """The undefined symbols of a shared object."""
+def undefined_symbols(file: Path) -> set[str]:
+    """Return the undefined symbols of a shared object."""
     with file.open("rb") as stream:
         symbols = ELFFile(stream).get_section_by_name(".dynsym")
         assert isinstance(symbols, SymbolTableSection)
         return {symbol.name for symbol in symbols.iter_symbols() if symbol["st_shndx"] == "SHN_UNDEF" and symbol.name}
 
 
-def changed(before: Path, after: Path) -> list[str]:
-    """The files that differ between two trees, or are in one of them only."""
+def changed_files(before: Path, after: Path) -> list[str]:
+    """Return the files that differ between two trees, or are in one of them only."""
     names = {str(path.relative_to(tree)) for tree in (before, after) for path in tree.rglob("*") if path.is_file()}
-    return sorted(name for name in names if content(before / name) != content(after / name))
+    return sorted(name for name in names if read_content(before / name) != read_content(after / name))
 
 
-def content(file: Path) -> bytes | None:
-    """The content of a file, or None if there is no such file."""
+def read_content(file: Path) -> bytes | None:
+    """Return the content of a file, None if there is no such file."""
     return file.read_bytes() if file.exists() else None
 
 
-def inject(root: Path, name: str) -> list[str]:
+def inject_fault(root: Path, name: str) -> list[str]:
     """Inject a fault into the tree of an image and return the files that it changed."""
     before = root.with_name("before")
     shutil.copytree(root, before)
     FAULTS[name].inject(root)
-    return changed(before, root)
+    return changed_files(before, root)
 
 
 def test_offers_nothing_sets_ciphers_none(root: Path) -> None:
-    assert inject(root, "engine/offers-nothing") == [OPENSSL_CNF]
+    assert inject_fault(root, "engine/offers-nothing") == [OPENSSL_CNF]
     text = (root / OPENSSL_CNF).read_text()
     assert "CIPHERS = NONE\n" in text
     assert "CIPHERS = ALL" not in text
 
 
 def test_import_missing_renames_one_symbol(root: Path) -> None:
-    before = imports(root / ENGINES / "devcrypto.so")
-    assert inject(root, "engine/import-missing") == [f"{ENGINES}/devcrypto.so"]
-    after = imports(root / ENGINES / "devcrypto.so")
+    before = undefined_symbols(root / ENGINES / "devcrypto.so")
+    assert inject_fault(root, "engine/import-missing") == [f"{ENGINES}/devcrypto.so"]
+    after = undefined_symbols(root / ENGINES / "devcrypto.so")
     assert before - after == {"ERR_set_debug"}
     assert len(after - before) == 1
 
 
 def test_cryptodev_absent_removes_the_module(root: Path) -> None:
-    assert inject(root, "cryptodev/absent") == [MODULE]
+    assert inject_fault(root, "cryptodev/absent") == [MODULE]
     assert not (root / MODULE).exists()
 
 

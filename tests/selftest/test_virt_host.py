@@ -11,8 +11,8 @@ from fixtures.outcome import LabError
 from fixtures.virt import host
 
 NOBODY = 65534
-AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root can run a process as another user")
-APT = pytest.mark.skipif(not shutil.which("apt-get"), reason="this host has no apt-get")
+NEEDS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root can run a process as another user")
+NEEDS_APT = pytest.mark.skipif(not shutil.which("apt-get"), reason="this host has no apt-get")
 
 
 def preparation_error(monkeypatch: pytest.MonkeyPatch, needed: dict[str, str]) -> tuple[str, list[str]]:
@@ -38,8 +38,8 @@ def test_files_and_programs_of_the_search_path_are_found() -> None:
     assert not host._is_installed("/no/such/file")
 
 
-@APT
-@AS_ROOT
+@NEEDS_APT
+@NEEDS_ROOT
 def test_failed_installation_reports_the_output_of_apt(monkeypatch: pytest.MonkeyPatch) -> None:
     text, messages = preparation_error(monkeypatch, {"sh": "dash", "/no/such/file": "no-such-package-here"})
     command = "apt-get install --yes --no-install-recommends no-such-package-here"
@@ -48,16 +48,16 @@ def test_failed_installation_reports_the_output_of_apt(monkeypatch: pytest.Monke
     assert text.endswith("Run `apt-get update` as root, then try again.")
 
 
-@APT
-@AS_ROOT
+@NEEDS_APT
+@NEEDS_ROOT
 def test_user_without_root_is_given_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     """A real process of an unprivileged user, for whom sudo, if installed, requires a password."""
     monkeypatch.setattr(host, "NEEDED", {"/no/such/file": "one", "sh": "dash", "no-such-program-here": "two"})
-    here, there = multiprocessing.get_context("fork").Pipe()
-    process = multiprocessing.get_context("fork").Process(target=_prepare_as_nobody, args=(there,))
+    pipe, child_pipe = multiprocessing.get_context("fork").Pipe()
+    process = multiprocessing.get_context("fork").Process(target=_prepare_as_nobody, args=(child_pipe,))
     process.start()
-    assert here.poll(30)
-    text, messages = here.recv()
+    assert pipe.poll(30)
+    text, messages = pipe.recv()
     process.join(30)
     command = "sudo apt-get install --yes --no-install-recommends one two"
     assert text == f"the virtual board needs packages that this host lacks; run: {command}"

@@ -33,7 +33,7 @@ MODULES = {
 """Module -> the function that it calls, and the function that it exports."""
 
 
-def compiled(path: Path, source: str) -> Path:
+def compile_object(path: Path, source: str) -> Path:
     """Compile a relocatable object file, the format of kernel modules."""
     path.parent.mkdir(parents=True, exist_ok=True)
     code = path.with_suffix(".c")
@@ -44,7 +44,7 @@ def compiled(path: Path, source: str) -> Path:
     return path
 
 
-def module(path: Path, calls: str | None, exports: str | None) -> None:
+def build_module(path: Path, calls: str | None, exports: str | None) -> None:
     """Build what depmod reads of a kernel module: undefined symbols, and the names in section __ksymtab_strings."""
     source = "int init_module(void) { return 0; }\n"
     if calls:
@@ -52,7 +52,7 @@ def module(path: Path, calls: str | None, exports: str | None) -> None:
     if exports:
         section = '__attribute__((section("__ksymtab_strings"), used))'
         source += f'int {exports}(void) {{ return 1; }}\n{section} const char name[] = "{exports}";\n'
-    compiled(path, source)
+    compile_object(path, source)
 
 
 @pytest.fixture(scope="module")
@@ -61,16 +61,16 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("packages")
     for name in FILES:
         if not name.endswith("usr/lib/ssl"):
-            place = root / ("lib" if "ld-linux" in name else Path(name).parent)
-            place.mkdir(parents=True, exist_ok=True)
-            (place / Path(name).name).write_text(f"#!{name}\n")
+            target = root / ("lib" if "ld-linux" in name else Path(name).parent)
+            target.mkdir(parents=True, exist_ok=True)
+            (target / Path(name).name).write_text(f"#!{name}\n")
     (root / "usr/lib/ssl").mkdir(parents=True)
     (root / "usr/lib/ssl/openssl.cnf").symlink_to("/etc/ssl/openssl.cnf")
     (root / "usr/bin/not-wanted").write_text("")
     (root / ENGINES).mkdir(parents=True)
     build(root / LIBRARIES / "libcrypto.so.3", "int one(void) { return 1; }\n", soname="libcrypto.so.3")
     for name, (calls, exports) in MODULES.items():
-        module(root / "lib/modules" / RELEASE / name, calls, exports)
+        build_module(root / "lib/modules" / RELEASE / name, calls, exports)
     for index in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):
         (root / "lib/modules" / RELEASE / index).touch()
     (root / "boot").mkdir()
@@ -82,11 +82,13 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def built_parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The kernel module cryptodev.ko and the engine."""
     folder = tmp_path_factory.mktemp("parts")
-    module(folder / "cryptodev.ko", "helper", None)
+    build_module(folder / "cryptodev.ko", "helper", None)
     return folder / "cryptodev.ko", build(folder / "devcrypto.so", "int bind_engine(void) { return 1; }\n")
 
 
-def image(packages: Path, parts: tuple[Path, Path], into: Path, fault: Fault | None = None) -> dict[str, Path]:
+def assemble_and_unpack(
+    packages: Path, parts: tuple[Path, Path], into: Path, fault: Fault | None = None
+) -> dict[str, Path]:
     """Assemble an image, unpack its RAM disk and return the files by name."""
     into.mkdir()
     module, engine = parts
@@ -99,17 +101,17 @@ def image(packages: Path, parts: tuple[Path, Path], into: Path, fault: Fault | N
 
 
 @pytest.fixture(scope="module")
-def made(unpacked: Path, built_parts: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def assembled(unpacked: Path, built_parts: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An image, unpacked below `tree`."""
     folder = tmp_path_factory.mktemp("made") / "image"
-    image(unpacked, built_parts, folder)
+    assemble_and_unpack(unpacked, built_parts, folder)
     return folder
 
 
-def test_image_has_the_needed_files_only(made: Path) -> None:
-    assert sorted(path.name for path in made.iterdir()) == ["host_key.pub", "initrd", "kernel", "tree", "user_key"]
-    assert (made / "kernel").read_text() == "kernel"
-    tree = made / "tree"
+def test_image_has_the_needed_files_only(assembled: Path) -> None:
+    assert sorted(path.name for path in assembled.iterdir()) == ["host_key.pub", "initrd", "kernel", "tree", "user_key"]
+    assert (assembled / "kernel").read_text() == "kernel"
+    tree = assembled / "tree"
     for name in (
         "usr/bin/busybox",
         "usr/sbin/dropbear",
@@ -123,8 +125,8 @@ def test_image_has_the_needed_files_only(made: Path) -> None:
     assert "USE_SOFTDRIVERS" in (tree / "etc/ssl/openssl.cnf").read_text()
 
 
-def test_links_resolve_in_the_image(made: Path) -> None:
-    tree = made / "tree"
+def test_links_resolve_in_the_image(assembled: Path) -> None:
+    tree = assembled / "tree"
     links = {str(path.relative_to(tree)): str(path.readlink()) for path in tree.rglob("*") if path.is_symlink()}
     assert {name: links[name] for name in ("bin", "sbin", "lib", "init", "usr/bin/sh")} == {
         "bin": "usr/bin",
@@ -141,22 +143,22 @@ def test_links_resolve_in_the_image(made: Path) -> None:
 def test_root_owns_all_files_and_no_path_of_the_host_is_included(
     unpacked: Path, built_parts: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    made = tmp_path / "image"
-    if os.getuid() == 0:  # so that the files do not have root's group anyway
+    assembled = tmp_path / "image"
+    if os.getuid() == 0:  # so that the files of the host do not have the group of root already
         os.setegid(65534)
     try:
-        image(unpacked, built_parts, made)
+        assemble_and_unpack(unpacked, built_parts, assembled)
     finally:
         if os.getuid() == 0:
             os.setegid(0)
-    with (made / "initrd").open("rb") as archive:
+    with (assembled / "initrd").open("rb") as archive:
         done = subprocess.run(["cpio", "-itvn"], stdin=archive, capture_output=True, check=True, text=True)
     assert {tuple(line.split()[2:4]) for line in done.stdout.splitlines()} == {("0", "0")}
-    assert str(made.parent).encode() not in (made / "initrd").read_bytes()
+    assert str(assembled.parent).encode() not in (assembled / "initrd").read_bytes()
 
 
-def test_modules_have_their_dependencies_and_the_cpus_own_are_left_out(made: Path) -> None:
-    modules = made / "tree/usr/lib/modules" / RELEASE
+def test_modules_have_their_dependencies_and_the_cpus_own_are_left_out(assembled: Path) -> None:
+    modules = assembled / "tree/usr/lib/modules" / RELEASE
     assert sorted(str(path.relative_to(modules)) for path in modules.rglob("*.ko")) == [
         "extra/cryptodev.ko",
         "kernel/crypto/chosen.ko",
@@ -167,31 +169,31 @@ def test_modules_have_their_dependencies_and_the_cpus_own_are_left_out(made: Pat
     assert dependencies["kernel/crypto/chosen.ko"].split() == ["kernel/lib/helper.ko"]
 
 
-def test_user_key_is_authorized_and_host_key_matches(made: Path) -> None:
-    user = paramiko.PKey.from_path(made / "user_key")
-    assert (made / "user_key").stat().st_mode & 0o077 == 0
-    authorized = (made / "tree/root/.ssh/authorized_keys").read_text()
+def test_user_key_is_authorized_and_host_key_matches(assembled: Path) -> None:
+    user = paramiko.PKey.from_path(assembled / "user_key")
+    assert (assembled / "user_key").stat().st_mode & 0o077 == 0
+    authorized = (assembled / "tree/root/.ssh/authorized_keys").read_text()
     assert authorized.split()[:2] == [user.get_name(), user.get_base64()]
-    assert (made / "tree/root/.ssh").stat().st_mode & 0o077 == 0
-    host = strings((made / "tree/etc/dropbear/host_key").read_bytes())
-    assert (made / "tree/etc/dropbear/host_key").stat().st_mode & 0o077 == 0
-    public = paramiko.PKey.from_type_string(*key_line((made / "host_key.pub").read_text()))
+    assert (assembled / "tree/root/.ssh").stat().st_mode & 0o077 == 0
+    host = parse_strings((assembled / "tree/etc/dropbear/host_key").read_bytes())
+    assert (assembled / "tree/etc/dropbear/host_key").stat().st_mode & 0o077 == 0
+    public = paramiko.PKey.from_type_string(*parse_key_line((assembled / "host_key.pub").read_text()))
     assert host[0] == b"ssh-ed25519"
     assert len(host[1]) == 64  # dropbear keeps seed and public key as one string
-    assert host[1][32:] == strings(public.asbytes())[1]
+    assert host[1][32:] == parse_strings(public.asbytes())[1]
     assert host[1][:32] != user.asbytes()[-32:]
 
 
-def strings(blob: bytes) -> list[bytes]:
-    """The strings of an SSH wire format blob (RFC 4251, section 5)."""
+def parse_strings(blob: bytes) -> list[bytes]:
+    """Return the strings of a blob in SSH wire format (RFC 4251, section 5)."""
     stream, found = io.BytesIO(blob), []
     while head := stream.read(4):
         found.append(stream.read(struct.unpack(">I", head)[0]))
     return found
 
 
-def key_line(line: str) -> tuple[str, bytes]:
-    """Kind and blob of an OpenSSH public key line."""
+def parse_key_line(line: str) -> tuple[str, bytes]:
+    """Return type and blob of an OpenSSH public key line."""
     entry = paramiko.hostkeys.HostKeyEntry.from_line(f"board {line}")
     assert entry
     assert entry.key
@@ -199,22 +201,24 @@ def key_line(line: str) -> tuple[str, bytes]:
 
 
 def test_every_build_has_keys_of_its_own(
-    made: Path, unpacked: Path, built_parts: tuple[Path, Path], tmp_path: Path
+    assembled: Path, unpacked: Path, built_parts: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    image(unpacked, built_parts, tmp_path / "other")
+    assemble_and_unpack(unpacked, built_parts, tmp_path / "other")
     for name in ("user_key", "host_key.pub"):
-        assert (made / name).read_bytes() != (tmp_path / "other" / name).read_bytes()
+        assert (assembled / name).read_bytes() != (tmp_path / "other" / name).read_bytes()
 
 
 def test_packages_with_merged_usr_give_the_same_tree(
-    made: Path, unpacked: Path, built_parts: tuple[Path, Path], tmp_path: Path
+    assembled: Path, unpacked: Path, built_parts: tuple[Path, Path], tmp_path: Path
 ) -> None:
     merged = tmp_path / "merged"
     shutil.copytree(unpacked, merged, symlinks=True)
     shutil.copytree(merged / "lib", merged / "usr/lib", dirs_exist_ok=True)
     shutil.rmtree(merged / "lib")
-    names = image(merged, built_parts, tmp_path / "image")
-    assert sorted(names) == sorted(str(path.relative_to(made / "tree")) for path in (made / "tree").rglob("*"))
+    names = assemble_and_unpack(merged, built_parts, tmp_path / "image")
+    assert sorted(names) == sorted(
+        str(path.relative_to(assembled / "tree")) for path in (assembled / "tree").rglob("*")
+    )
 
 
 def test_missing_library_is_refused(unpacked: Path, built_parts: tuple[Path, Path], tmp_path: Path) -> None:
@@ -226,7 +230,7 @@ def test_missing_library_is_refused(unpacked: Path, built_parts: tuple[Path, Pat
     openssl.with_name("openssl.c").unlink()
     expected = "the image lacks libother.so.1, needed by usr/bin/openssl: add its Debian package"
     with pytest.raises(LabError, match=f"^{re.escape(expected)}$"):
-        image(packages, built_parts, tmp_path / "image")
+        assemble_and_unpack(packages, built_parts, tmp_path / "image")
 
 
 def test_fault_changes_the_image_and_nothing_else(
@@ -238,7 +242,7 @@ def test_fault_changes_the_image_and_nothing_else(
         (root / ENGINES / "devcrypto.so").write_bytes(b"changed")
 
     parts_before = [part.read_bytes() for part in built_parts]
-    names = image(unpacked, built_parts, tmp_path / "image", Fault("engine/changed", "all of it", inject))
+    names = assemble_and_unpack(unpacked, built_parts, tmp_path / "image", Fault("engine/changed", "all of it", inject))
     assert names["usr/bin/openssl"].read_text() == "changed"
     assert names[f"{ENGINES}/devcrypto.so"].read_bytes() == b"changed"
     assert (unpacked / "usr/bin/openssl").read_text() == "#!usr/bin/openssl\n"

@@ -41,7 +41,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def header(patch: Path) -> dict[str, str]:
-    """The fields of a patch's header, without its text."""
+    """Return the fields of the header of a patch."""
     lines = patch.read_text().partition("\n---\n")[0].splitlines()
     return {name: value for name, separator, value in (line.partition(": ") for line in lines) if separator}
 
@@ -95,7 +95,7 @@ def test_patches_are_numbered_without_gaps() -> None:
     assert [name[:5] for name in PATCHES] == [f"{number:04}-" for number in range(1, len(PATCHES) + 1)]
 
 
-def test_patches_that_depend_on_one_are_left_out_with_it() -> None:
+def test_patches_that_depend_on_a_left_out_patch_are_left_out_too() -> None:
     assert engine_patches() == tuple(PATCHES.values())
     assert dependencies(PATCHES["0007-fork-digest-init"]) == {"0005-digest-close-session", "0006-fork-session-owner"}
     for left_out in dependencies(PATCHES["0007-fork-digest-init"]):
@@ -130,7 +130,7 @@ def test_patch_that_does_not_apply_is_reported_with_patch_file_and_line(tmp_path
 def test_patch_applies_below_another_repository(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
 ) -> None:
-    """There, git takes a patch's paths from the top of that repository, and silently skips files elsewhere."""
+    """In a repository, `git apply` takes paths from its top folder, and silently skips files elsewhere."""
     module = tmp_path / "module"
     shutil.copytree(MODULE, module)
     subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)

@@ -10,11 +10,12 @@ BAUD = 40000
 DATA = random.Random(3).randbytes(2000)
 
 
-def received(end: socket.socket, count: int) -> bytes:
-    end.settimeout(5)
+def receive(connection: socket.socket, count: int) -> bytes:
+    """Return `count` bytes. :raises TimeoutError: none arrived for 5 s."""
+    connection.settimeout(5)
     data = b""
     while len(data) < count:
-        data += end.recv(4096)
+        data += connection.recv(4096)
     return data
 
 
@@ -25,7 +26,7 @@ def test_data_takes_the_time_of_the_baud_rate_in_each_direction() -> None:
             for source, target in ((host, board), (board, host)):
                 started = time.monotonic()
                 source.sendall(DATA)
-                assert received(target, len(DATA)) == DATA
+                assert receive(target, len(DATA)) == DATA
                 assert 0.9 < (time.monotonic() - started) / (10 * len(DATA) / BAUD) < 1.5
 
 
@@ -36,6 +37,6 @@ def test_second_user_can_connect_after_the_first() -> None:
             for _ in range(2):
                 with socket.create_connection(("127.0.0.1", port)) as host:
                     host.sendall(b"here")
-                    assert received(board, 4) == b"here"
+                    assert receive(board, 4) == b"here"
                     board.sendall(b"there")
-                    assert received(host, 5) == b"there"
+                    assert receive(host, 5) == b"there"

@@ -29,7 +29,7 @@ WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
 def sources() -> list[Path]:
-    """Return the Python files of the project; the tests of the words themselves aside."""
+    """Return the Python files of the project, except this one."""
     files = [ROOT / "conftest.py", *(ROOT / "fixtures").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
     return sorted(path for path in files if path != Path(__file__))
 
