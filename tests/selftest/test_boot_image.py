@@ -70,6 +70,12 @@ def test_placeholders_are_replaced_and_bootloader_variables_kept() -> None:
     assert substitute("booti ${kernel_addr_r} ${kernel}", values) == "booti ${kernel_addr_r} ${kernel}"
 
 
+def test_placeholder_may_have_a_dash() -> None:
+    assert substitute("tftpboot {u-boot} {u-boot_size}", {"u-boot": "hil-0/u-boot", "u-boot_size": "a0"}) == (
+        "tftpboot hil-0/u-boot a0"
+    )
+
+
 def test_unknown_placeholder_is_refused_and_known_ones_are_listed() -> None:
     expected = "boot command 'tftpboot {dtb}': unknown placeholder {dtb}; known are {kernel}, {server}"
     with pytest.raises(UsageError, match=re.escape(expected)):

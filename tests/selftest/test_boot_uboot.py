@@ -242,3 +242,19 @@ def test_healthy_boot_matches_no_kernel_fault_pattern() -> None:
     assert set(FAULT_LINES) == set(patterns)
     hits = [(name, line) for line in LINUX.splitlines() for name, pattern in patterns.items() if pattern.search(line)]
     assert hits == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Internal error: Oops: 0000000096000046 [#1] SMP",  # arm64
+        "Oops [#1]",  # RISC-V
+        "Oops - illegal instruction [#1]",
+        "Oops: Kernel access of bad area, sig: 11 [#1]",  # PowerPC
+        "Oops[#1]:",  # MIPS
+        "divide error: 0000 [#1] PREEMPT SMP NOPTI",  # x86
+        "Oops: divide error: 0000 [#1] PREEMPT SMP NOPTI",
+    ],
+)
+def test_oops_of_every_architecture_is_recognised(line: str) -> None:
+    assert FAULTS["kernel oops"].search(f"[   12.345678] {line}")

@@ -52,6 +52,14 @@ def promise(candidates: list[str] = CANDIDATES, **more: Any) -> Record:
     }  # fmt: skip
 
 
+def software(algorithm: str) -> Record:
+    """Return the record of an algorithm for which the board file promises no driver."""
+    return {
+        "kind": "algorithm", "algorithm": algorithm, "kernel": "", "driver": SOFT, "promised": False, "promise": None,
+        "candidates": [],
+    }  # fmt: skip
+
+
 def interface_row(*, driver: bool, passed: bool = False, lacks: str = "") -> Record:
     """Return the result of one row of the interface table of cryptodev."""
     return {
@@ -76,20 +84,23 @@ CASES: dict[str, tuple[list[Record], str | None, str]] = {
     "right in one call, wrong in stream patterns at the engine": (
         [*answers(CBC), *answers(CBC, "engine", "engine-explicit"), *answers(CTR)], "engine", "likely"),
     "right in one call, wrong in stream patterns from cryptodev up": (
-        [*answers(CBC), *answers(CBC, *LAYERS[1:4]), *answers(CBC)], "cryptodev", "certain"),
+        [*answers(CBC), *answers(CBC, *LAYERS[1:4]), *answers(CBC), software(CBC)], "cryptodev", "certain"),
     "wrong at cryptodev and AF_ALG, no other driver to compare": (answers(CBC, *LAYERS[1:]), "driver", "likely"),
-    "wrong from cryptodev up, right at AF_ALG": (answers(CBC, *LAYERS[1:4]), "cryptodev", "certain"),
+    "wrong from cryptodev up, right at AF_ALG, with software": (
+        [*answers(CBC, *LAYERS[1:4]), software(CBC)], "cryptodev", "certain"),
+    "wrong from cryptodev up, right at AF_ALG, with a driver of unknown kind": (
+        answers(CBC, *LAYERS[1:4]), "cryptodev", "likely"),
     "wrong at cryptodev, right with another driver": (
         answers(CBC, "cryptodev", afalg="cbc-aes-ce"), None, "unknown"),
     "wrong at cryptodev with the accelerator, right there with software": (
-        [*answers(CBC, *LAYERS[1:4]), promise(), *answers(CTR)], None, "unknown"),
+        [*answers(CBC, *LAYERS[1:4]), promise(), *answers(CTR), software(CTR)], None, "unknown"),
     "wrong at cryptodev with the accelerator, and no software to compare": (
         [*answers(CBC, *LAYERS[1:4]), promise()], "cryptodev", "likely"),
     "wrong at cryptodev with the accelerator and with software": (
-        [*answers(CBC, *LAYERS[1:4]), promise(), *answers(CTR, *LAYERS[1:4])], "cryptodev", "certain"),
+        [*answers(CBC, *LAYERS[1:4]), promise(), *answers(CTR, *LAYERS[1:4]), software(CTR)], "cryptodev", "certain"),
     "wrong at cryptodev, AF_ALG not tested": (answers(CBC, "cryptodev", layers=LAYERS[:4]), None, "unknown"),
     "wrong at cryptodev, right there by chance for another algorithm": (
-        [*answers(CTR, *LAYERS[1:4]), *answers(CBC, "engine")], "cryptodev", "certain"),
+        [*answers(CTR, *LAYERS[1:4]), software(CTR), *answers(CBC, "engine")], "cryptodev", "certain"),
     "wrong at the engine alone": (answers(CBC, "engine", "engine-explicit"), "engine", "likely"),
     "wrong at the engine, no layer below tested": (answers(CBC, "engine", layers=LAYERS[:2]), None, "unknown"),
     "no driver answers at AF_ALG alone": (answers(CBC, "afalg", afalg="nobody"), "kernel", "likely"),
@@ -337,6 +348,23 @@ def kernel_fault(console_output: str) -> Record:
 
 
 IN_DRIVER, IN_CRYPTODEV = "virtio_crypto_done+0x1/0x2 [virtio_crypto]", "session_close+0x6c/0x150 [cryptodev]"
+
+
+@pytest.mark.parametrize("module", ["cbc", "aes_generic", "aes_ce_blk", "sha256_generic", "authenc"])
+def test_module_of_software_is_not_the_driver(module: str) -> None:
+    promised = promise(["cbc-aes-caam 3000 passed"], promise="cbc-aes-caam")
+    fault = failed_test(Evidence("kernel fault", modules=(module,), detail="kernel oops"))
+    assert diagnose([promised, fault]).layer is None
+
+
+@pytest.mark.parametrize(
+    ("module", "driver"),
+    [("caam_jr", "cbc-aes-caam"), ("caam", "sha256-caam"), ("crypto_safexcel", "safexcel-cbc-aes")],
+)
+def test_module_of_the_promised_driver_is_the_driver(module: str, driver: str) -> None:
+    fault = failed_test(Evidence("kernel fault", modules=(module,), detail="kernel oops"))
+    found = diagnose([promise([f"{driver} 3000 passed"], promise=driver), fault])
+    assert found.layer == "driver" and f"in its module {module}" in found.because[0]
 
 
 @pytest.mark.parametrize(

@@ -237,6 +237,7 @@ INVALID_VALUES = [
     ("    read_back: [sf read, crc32]\n", "", "36: flash.nor.read_back: missing; expected a list"),
     ("    boot: [sf read, booti]\n", "", "36: flash.nor.boot: missing; expected a list"),
     ("  nor:\n", "  tftp:\n", "36: flash.tftp: found under boot too; expected another name"),
+    ("at: u-boot", "at: u-boot\n    restarts: true", "36: flash.nor: found at: u-boot with restarts: true; expected"),
     ("[sf read, crc32]", "[]", "40: flash.nor.read_back: found an empty list; expected at least one command"),
     (
         "  timeout: 30",
