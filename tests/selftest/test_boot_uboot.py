@@ -106,48 +106,58 @@ def test_missed_autoboot_countdown_is_a_lab_error(tmp_path: Path) -> None:
         uboot.interrupt_autoboot(COUNTDOWN, " ", 0.3)
 
 
+@contextmanager
+def uboot_that_answers(folder: Path, *actions: Callable[[Player], None]) -> Iterator[UBoot]:
+    """Yield U-Boot on a line whose other end does these actions after the first command line."""
+    with on_pty() as line, Console(line.url, 115200, folder / "console.log") as console:
+
+        def answer() -> None:
+            line.receive_line("\r")
+            for action in actions:
+                action(line)
+
+        board = threading.Thread(target=answer, daemon=True)
+        board.start()
+        yield UBoot(console, PROMPT)
+        board.join(5)
+
+
 def test_command_timeout_is_a_lab_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uboot_room, "COMMAND_TIMEOUT", 0.3)
-    with on_pty() as line, Console(line.url, 115200, tmp_path / "console.log") as console:
-
-        def retry() -> None:
-            line.receive_line("\r")
-            line.send_text("Loading: *T T T T ")
-
-        board = threading.Thread(target=retry, daemon=True)
-        board.start()
-        with pytest.raises(ConsoleTimeout, match=r"(?s)the end of U-Boot's 'tftpboot x' did not come.*T T T T"):
-            UBoot(console, PROMPT).run("tftpboot x")
-        board.join(5)
+    with (
+        uboot_that_answers(tmp_path, lambda line: line.send_text("Loading: *T T T T ")) as uboot,
+        pytest.raises(ConsoleTimeout, match=r"(?s)the end of U-Boot's 'tftpboot x' did not come.*T T T T"),
+    ):
+        uboot.run("tftpboot x")
 
 
 def test_console_lost_during_a_command_is_a_lab_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console_module, "RECONNECT_TIMEOUT", 0.5)
-    with on_pty() as line, Console(line.url, 115200, tmp_path / "console.log") as console:
-
-        def drop() -> None:
-            line.receive_line("\r")
-            line.send_text("Loading: *###")
-            line.hang_up()
-
-        board = threading.Thread(target=drop, daemon=True)
-        board.start()
-        with pytest.raises(LabError, match=r"(?s)the console was lost: .*; echo status"):
-            UBoot(console, PROMPT).run("tftpboot x")
-        board.join(5)
+    with (
+        uboot_that_answers(tmp_path, lambda line: line.send_text("Loading: *###"), Player.hang_up) as uboot,
+        pytest.raises(LabError, match=r"(?s)the console was lost: .*; echo status"),
+    ):
+        uboot.run("tftpboot x")
 
 
 # Linux
 
 
-def test_booti_leads_to_a_shell(tmp_path: Path) -> None:
-    with running_board(tmp_path, kernel=play_linux) as (console, uboot, board):
+@contextmanager
+def booted(folder: Path, kernel: Callable[[Player], None], timeout: float = 5) -> Iterator[tuple[Console, UBootPlayer]]:
+    """Yield the console of a board that was booted and logged in to. :param timeout: of the login, in seconds."""
+    with running_board(folder, kernel=kernel) as (console, uboot, board):
         uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
         watch_for_kernel_faults(console)
-        uboot.start_kernel("booti ${kernel_addr_r} - ${fdtcontroladdr}")
+        uboot.start_kernel("booti x")
         login.wait_for_kernel(console, 5, "=> ")
-        login.log_in(console, "login: ", "root", "# ", 5)
-        assert board.ran == ["booti ${kernel_addr_r} - ${fdtcontroladdr}"]
+        login.log_in(console, "login: ", "root", "# ", timeout)
+        yield console, board
+
+
+def test_booti_leads_to_a_shell(tmp_path: Path) -> None:
+    with booted(tmp_path, play_linux) as (console, board):
+        assert board.ran == ["booti x"]
         assert console.kernel_fault is None
 
 
@@ -171,15 +181,9 @@ def make_linux(*parts: str) -> Callable[[Player], None]:
 HUNG_LINUX = make_linux(LINUX[: LINUX.index("Run /")] if "Run /" in LINUX else LINUX[: len(LINUX) // 2])
 
 
-def boot_and_log_in(folder: Path, kernel: Callable[[Player], None], timeout: float) -> Console:
-    """Boot and log in; return the console, closed."""
-    with running_board(folder, kernel=kernel) as (console, uboot, _):
-        uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
-        watch_for_kernel_faults(console)
-        uboot.start_kernel("booti x")
-        login.wait_for_kernel(console, 5, "=> ")
-        login.log_in(console, "login: ", "root", "# ", timeout)
-    return console
+def boot_and_log_in(folder: Path, kernel: Callable[[Player], None], timeout: float) -> None:
+    with booted(folder, kernel, timeout):
+        pass
 
 
 def test_hung_kernel_is_a_product_failure(tmp_path: Path) -> None:
@@ -227,14 +231,8 @@ def test_unexpected_reset_after_the_login_is_detected(tmp_path: Path) -> None:
         play_linux(line)
         line.send_text("\r\n" + FAULT_LINES["unexpected reset"] + "\r\n")
 
-    with running_board(tmp_path, kernel=reset_after_login) as (console, uboot, _):
-        uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
-        watch_for_kernel_faults(console)
-        uboot.start_kernel("booti x")
-        login.wait_for_kernel(console, 5, "=> ")
-        login.log_in(console, "login: ", "root", "# ", 5)
-        with pytest.raises(ProductError, match="unexpected reset"):
-            console.expect("never", 10, "what never comes")
+    with booted(tmp_path, reset_after_login) as (console, _), pytest.raises(ProductError, match="unexpected reset"):
+        console.expect("never", 10, "what never comes")
 
 
 def test_healthy_boot_matches_no_kernel_fault_pattern() -> None:

@@ -5,12 +5,11 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from gate_run import ROOT, RUNS, GateResult
-from host_board import HostBoard, host_board
+from host_board import HostBoard
 from one_flipped_bit import GROUP as WRONG_GROUP
 
 from fixtures.gate.findings import Findings, pytest_assertrepr_compare
@@ -35,13 +34,6 @@ def test_right(shell: Shell) -> None:
 def test_wrong(shell: Shell) -> None:
     assert shell.run("echo no").text == "yes\\n"
 """
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[HostBoard]:
-    """This host as a unit."""
-    with host_board(tmp_path) as board:
-        yield board
 
 
 @pytest.fixture

@@ -10,6 +10,13 @@ SSH_ONLY = Abilities(can_boot=False, has_console=False, was_up=True)
 CONSOLE_ONLY = Abilities(can_boot=False, has_console=True, was_up=True)
 
 
+def started_recovery(unit: Abilities) -> Recovery:
+    """Return the recovery of a unit that was just leased."""
+    recovery = Recovery()
+    recovery.start(unit)
+    return recovery
+
+
 def steps_of_lab_errors(unit: Abilities, count: int) -> list[Step]:
     """Return the steps that follow a number of lab errors in a row."""
     recovery = Recovery()
@@ -39,8 +46,7 @@ def test_lab_errors_escalate_to_quarantine(unit: Abilities, steps: list[Step]) -
 
 def test_no_step_is_taken_twice_on_one_lease() -> None:
     """Also not if the unit came up in between: POWER_CYCLE was taken, so RECONNECT is not."""
-    recovery = Recovery()
-    recovery.start(NEVER_UP)
+    recovery = started_recovery(NEVER_UP)
     recovery.after_lab_error(NEVER_UP, "no prompt")
     recovery.succeed()
     recovery.after_lab_error(BOOTED, "SSH lost")
@@ -48,8 +54,7 @@ def test_no_step_is_taken_twice_on_one_lease() -> None:
 
 
 def test_recovery_starts_anew_with_another_unit() -> None:
-    recovery = Recovery()
-    recovery.start(BOOTED)
+    recovery = started_recovery(BOOTED)
     for _ in range(4):
         recovery.after_lab_error(BOOTED, "SSH lost")
     recovery.begin_lease()
@@ -61,23 +66,20 @@ def test_recovery_starts_anew_with_another_unit() -> None:
 
 @pytest.mark.parametrize(("unit", "step"), [(BOOTED, Step.POWER_CYCLE), (CONSOLE_ONLY, Step.RECONNECT)])
 def test_kernel_fault_takes_the_bring_up_step_at_once(unit: Abilities, step: Step) -> None:
-    recovery = Recovery()
-    recovery.start(unit)
+    recovery = started_recovery(unit)
     recovery.after_kernel_fault(unit, "kernel panic")
     assert (recovery.step, recovery.cause, recovery.is_pending) == (step, "kernel panic", True)
 
 
 def test_kernel_fault_uses_up_no_step() -> None:
-    recovery = Recovery()
-    recovery.start(BOOTED)
+    recovery = started_recovery(BOOTED)
     recovery.after_kernel_fault(BOOTED, "kernel panic")
     recovery.after_lab_error(BOOTED, "SSH lost")
     assert recovery.step is Step.RECONNECT
 
 
 def test_too_many_kernel_faults_exhaust_the_recovery() -> None:
-    recovery = Recovery()
-    recovery.start(BOOTED)
+    recovery = started_recovery(BOOTED)
     for _ in range(MAX_KERNEL_FAULTS):
         assert not recovery.is_exhausted
         recovery.after_kernel_fault(BOOTED, "kernel panic")
@@ -93,8 +95,7 @@ def test_unreachable_unit_is_quarantined_at_once() -> None:
 
 
 def test_each_cause_starts_one_recovery_step() -> None:
-    recovery = Recovery()
-    recovery.start(BOOTED)
+    recovery = started_recovery(BOOTED)
     assert recovery.begin_step() == ""
     recovery.after_lab_error(BOOTED, "SSH lost")
     assert recovery.is_pending

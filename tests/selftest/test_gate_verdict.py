@@ -1,12 +1,11 @@
 """The verdict is never better than the outcomes that pytest saw. This host is the unit of each gate."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from gate_run import GateResult
-from host_board import HostBoard, host_board
+from host_board import HostBoard
 
 BOOT = "tests/test_boot.py"
 STACK = "tests/test_stack.py::test_cryptodev_device_node_exists"
@@ -14,13 +13,6 @@ ONE_PROCESS, ONE_WORKER = (), ("-n", "1")
 CONTINUE = "--continue-on-collection-errors"
 
 IN_ONE_AND_IN_TWO_PROCESSES = pytest.mark.parametrize("workers", [ONE_PROCESS, ONE_WORKER], ids=["alone", "-n 1"])
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[HostBoard]:
-    """This host as a unit."""
-    with host_board(tmp_path) as board:
-        yield board
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import powered
 import pytest
+from servers import wait_for_server
 
 from fixtures.boot import power_cycle
 from fixtures.lab.labfile import Pdudaemon
@@ -60,24 +60,11 @@ def daemon(folder: Path) -> Iterator[str]:
     assert DAEMON
     with log, subprocess.Popen([DAEMON, "--conf", str(file)], stdout=log, stderr=subprocess.STDOUT) as process:
         try:
-            wait_for_server(port, process)
+            wait_for_server(process, lambda: socket.create_connection(("127.0.0.1", port), 1).close(), 30)
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
             process.wait(20)
-
-
-def wait_for_server(port: int, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            assert process.poll() is None, "pdudaemon ended"
-            assert time.monotonic() < deadline, "pdudaemon did not listen within 30 s"
-            time.sleep(0.05)
-        else:
-            return
 
 
 def make_outlet(url: str, hostname: str = "rack-1", port: int = 3, settle: float = 0.2) -> PowerSwitch:

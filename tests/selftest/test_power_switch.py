@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from qemu.qmp import QMPError
+from servers import wait_for_server
 
 from fixtures import qmp
 from fixtures.lab.labfile import Command, Pdudaemon, Qmp
@@ -114,24 +115,10 @@ def machine() -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
         command = [QEMU, *options.split(), "-qmp", f"unix:{control},server=on,wait=off"]
         with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
             try:
-                wait_for_qmp(process, control)
+                wait_for_server(process, lambda: query_status(control), 10)
                 yield process, control
             finally:
                 process.kill()
-
-
-def wait_for_qmp(process: "subprocess.Popen[bytes]", control: Path) -> None:
-    """Wait until QEMU answers on its QMP socket, at most 10 s. The socket exists before QEMU listens on it."""
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            query_status(control)
-        except QMPError:
-            assert process.poll() is None, "QEMU ended"
-            assert time.monotonic() < deadline, "QEMU did not answer on its QMP socket within 10 s"
-            time.sleep(0.01)
-        else:
-            return
 
 
 def query_status(control: Path) -> object:

@@ -75,6 +75,11 @@ def console_behind_server(folder: Path, board: SimulatedBoard, protocol: str) ->
         server.stop()
 
 
+@pytest.fixture(autouse=True)
+def short_silence_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serial_shell, "SILENCE_TIMEOUT", 0.5)
+
+
 @pytest.fixture
 def board() -> Iterator[SimulatedBoard]:
     """Simulated board that is powered off."""
@@ -83,10 +88,7 @@ def board() -> Iterator[SimulatedBoard]:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_shell_survives_a_restart_of_the_console_server(
-    protocol: str, board: SimulatedBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(serial_shell, "SILENCE_TIMEOUT", 0.5)
+def test_shell_survives_a_restart_of_the_console_server(protocol: str, board: SimulatedBoard, tmp_path: Path) -> None:
     with console_behind_server(tmp_path, board, protocol) as (server, console):
         power_on_and_log_in(board, console)
         shell = SerialShell(console)
@@ -103,10 +105,9 @@ def test_shell_survives_a_restart_of_the_console_server(
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_running_command_survives_a_restart_of_the_console_server(
-    protocol: str, board: SimulatedBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    protocol: str, board: SimulatedBoard, tmp_path: Path
 ) -> None:
     """The response is lost while no client is connected, and is requested again."""
-    monkeypatch.setattr(serial_shell, "SILENCE_TIMEOUT", 0.5)
     with console_behind_server(tmp_path, board, protocol) as (server, console):
         power_on_and_log_in(board, console)
         shell = SerialShell(console)
