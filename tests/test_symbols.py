@@ -43,8 +43,10 @@ def _check_loader_messages(stack: Shell, board: Board, command: str) -> None:
     bad = [finding for finding in findings if not finding.harmless]
     if bad or result.exit_status or not listed:
         lines = [f"{finding.kind}, culprit: {finding.culprit}; {finding.advice}\n{finding.text}" for finding in bad]
-        first = (lines or [""])[0].partition("\n")[0]
-        evidence = [Evidence("loader message", finding.culprit, origin=finding.origin, detail=first) for finding in bad]
+        evidence = [
+            Evidence("loader message", finding.culprit, origin=finding.origin, detail=line.partition("\n")[0])
+            for finding, line in zip(bad, lines, strict=True)
+        ]
         lines.append(
             f"exit status {result.exit_status} from: {command}{'' if listed else ' (the engine is not listed)'}"
         )

@@ -62,7 +62,9 @@ class GateResult:
     @property
     def verdict(self) -> Record:
         """Last `verdict` line of the run record."""
-        return self.records_of("verdict")[-1]
+        verdicts = self.records_of("verdict")
+        assert verdicts, f"the gate wrote no verdict:\n{self.text}"
+        return verdicts[-1]
 
 
 class Gate:
@@ -123,20 +125,23 @@ class Gate:
     def await_text(self, text: str) -> None:
         """Wait until the gate has printed a text."""
         while text.encode() not in self._output:
-            assert self._read_more(), f"the gate ended without printing {text!r}:\n{self._output.decode()}"
+            assert self._read_more(), (
+                f"the gate ended without printing {text!r}:\n{self._output.decode('utf-8', 'replace')}"
+            )
 
     def await_console(self, text: str) -> None:
         """Wait until the board has printed a text on its console."""
         log = RUNS / "latest" / CONSOLE_FILE
-        while text not in log.read_text("utf-8", "replace"):
+        while not log.exists() or text not in log.read_text("utf-8", "replace"):
             assert time.monotonic() < self._deadline, f"no {text!r} on the console within {GATE_TIMEOUT:g} s"
+            assert self._process.poll() is None, f"the gate ended before {text!r} was on the console"
             time.sleep(0.02)  # Python has no portable wait for a file that grows.
 
     def wait(self) -> GateResult:
         """Wait until the gate and all holders of its output have ended. Assert that no traceback was printed."""
         while self._read_more():
             pass
-        result = GateResult(self._process.wait(), self._output.decode())
+        result = GateResult(self._process.wait(), self._output.decode("utf-8", "replace"))
         assert "Traceback (most recent call last)" not in result.text and "INTERNALERROR" not in result.text, (
             result.text
         )
@@ -151,7 +156,7 @@ class Gate:
     def _read_more(self) -> bool:
         """Read some output, waiting for it until the deadline. Return False at the end of the output."""
         ready, _, _ = select.select([self._pipe], [], [], max(self._deadline - time.monotonic(), 0))
-        assert ready, f"the gate did not end within {GATE_TIMEOUT:g} s:\n{self._output.decode()}"
+        assert ready, f"the gate did not end within {GATE_TIMEOUT:g} s:\n{self._output.decode('utf-8', 'replace')}"
         chunk = os.read(self._pipe.fileno(), 65536)
         self._output += chunk
         return bool(chunk)

@@ -19,12 +19,7 @@ UNPRIVILEGED = ("unshare", "--user")
 OWN_NETWORK = ("unshare", "--user", "--map-root-user", "--net")
 """Command prefix: run in a network namespace of its own."""
 
-FILES = {
-    "typo.yaml": "extends: virt\nopenssl:\n  enginee: devcrypto\n",
-    "real.yaml": "extends: virt\nmade_by: null\n",
-    "kernel": "a kernel",
-    "initrd": "a RAM disk",
-    "lab.yaml": """\
+LAB = """\
 units:
   - name: bench
     board: real
@@ -34,7 +29,14 @@ units:
       address: 192.0.2.1
       key_file: FOLDER/key
       host_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFUA5aEKapuUBoDzhQPssf582jvNNFzFoIijDy1STSP5
-""",
+"""
+FILES = {
+    "typo.yaml": "extends: virt\nopenssl:\n  enginee: devcrypto\n",
+    "real.yaml": "extends: virt\nmade_by: null\n",
+    "kernel": "a kernel",
+    "initrd": "a RAM disk",
+    "lab.yaml": LAB + "    tftp: {server: 127.0.0.1, port: 6969}\n",
+    "no-tftp.yaml": LAB,
 }
 
 MISTAKES = {
@@ -64,6 +66,10 @@ MISTAKES = {
     "real board without an image": (
         "--board {0}/real.yaml --lab {0}/lab.yaml",
         r"board real boots an image: name the folder that holds its files with --image DIR",
+    ),
+    "unit without tftp": (
+        "--board {0}/real.yaml --lab {0}/no-tftp.yaml --image {0}",
+        r"--image: there is no `tftp` in the lab file for real/bench, and board real boots by TFTP",
     ),
     "image that is not there": ("--board virt --image {}/none", r"--image \S+/none: no such folder; expected .*"),
     "unknown boot method": (

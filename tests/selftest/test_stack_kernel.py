@@ -151,11 +151,10 @@ def test_device_must_be_a_character_device(tmp_path: Path) -> None:
 
 def test_facts_of_this_host_are_read_in_one_batch() -> None:
     shell = LocalShell()
-    found = read_facts(shell, "cryptodev", Path("/bin/sh").resolve().read_bytes())
+    found = read_facts(shell, "cryptodev")
     assert found["kernel release"] == os.uname().release
     assert found["OpenSSL version"].startswith("OpenSSL ")
     assert found["engines folder"].startswith("/")
-    assert len(found["engine build-id"]) == 40
     assert len(shell.commands) == 1
 
 
@@ -164,7 +163,7 @@ def test_facts_that_a_board_does_not_report_are_unknown(shell: LocalShell, tmp_p
     write_program(tmp_path, "modinfo", "echo modinfo: no such module >&2; exit 1")
     found = read_facts(shell, "cryptodev")
     assert found["OpenSSL version"] == found["engines folder"] == "unknown"
-    assert found["cryptodev version"] == found["engine build-id"] == "unknown"
+    assert found["cryptodev version"] == "unknown"
 
 
 def test_module_version_is_read_from_the_kernel_log(shell: LocalShell, tmp_path: Path) -> None:
