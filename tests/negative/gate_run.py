@@ -125,9 +125,7 @@ class Gate:
     def await_text(self, text: str) -> None:
         """Wait until the gate has printed a text."""
         while text.encode() not in self._output:
-            assert self._read_more(), (
-                f"the gate ended without printing {text!r}:\n{self._output.decode('utf-8', 'replace')}"
-            )
+            assert self._read_more(), f"the gate ended without printing {text!r}:\n{self._text()}"
 
     def await_console(self, text: str) -> None:
         """Wait until the board has printed a text on its console."""
@@ -141,7 +139,7 @@ class Gate:
         """Wait until the gate and all holders of its output have ended. Assert that no traceback was printed."""
         while self._read_more():
             pass
-        result = GateResult(self._process.wait(), self._output.decode("utf-8", "replace"))
+        result = GateResult(self._process.wait(), self._text())
         assert "Traceback (most recent call last)" not in result.text and "INTERNALERROR" not in result.text, (
             result.text
         )
@@ -153,10 +151,13 @@ class Gate:
         (qemu,) = (int(child) for child in children if "qemu" in Path(f"/proc/{child}/comm").read_text())
         return qemu
 
+    def _text(self) -> str:
+        return self._output.decode("utf-8", "replace")
+
     def _read_more(self) -> bool:
         """Read some output, waiting for it until the deadline. Return False at the end of the output."""
         ready, _, _ = select.select([self._pipe], [], [], max(self._deadline - time.monotonic(), 0))
-        assert ready, f"the gate did not end within {GATE_TIMEOUT:g} s:\n{self._output.decode('utf-8', 'replace')}"
+        assert ready, f"the gate did not end within {GATE_TIMEOUT:g} s:\n{self._text()}"
         chunk = os.read(self._pipe.fileno(), 65536)
         self._output += chunk
         return bool(chunk)

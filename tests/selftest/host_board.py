@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 import paramiko
+import pytest
 from gate_run import Gate, GateResult
 from ssh_server import USER, ssh_server
 
@@ -97,3 +98,10 @@ def host_board(folder: Path) -> Iterator[HostBoard]:
         yield host
         for unit in host.units:
             (lease.FOLDER / f"{quote(unit['board'] + '/' + name, safe='')}.lease").unlink(missing_ok=True)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[HostBoard]:
+    """This host as a unit. A test file gets this fixture by `pytest_plugins = ["host_board"]`."""
+    with host_board(tmp_path) as board:
+        yield board

@@ -14,6 +14,8 @@ from one_flipped_bit import GROUP as WRONG_GROUP
 
 from fixtures.gate.findings import Findings, pytest_assertrepr_compare
 
+pytest_plugins = ["host_board"]
+
 BOOT = "tests/test_boot.py::test_command_runs_on_the_board"
 GROUP = "openssl-AES-128-CBC-KeySbox-encrypt"
 AES = f"tests/test_aes.py::test_known_answers[{GROUP}]"

@@ -7,6 +7,8 @@ import pytest
 from gate_run import GateResult
 from host_board import HostBoard
 
+pytest_plugins = ["host_board"]
+
 BOOT = "tests/test_boot.py"
 STACK = "tests/test_stack.py::test_cryptodev_device_node_exists"
 ONE_PROCESS, ONE_WORKER = (), ("-n", "1")
