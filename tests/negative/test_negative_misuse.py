@@ -44,7 +44,7 @@ MISTAKES = {
     "unknown unit": ("--board virt/7", r"--board virt/7: no such unit; there are: virt/0, virt/1, virt/2, virt/3, .*"),
     "board file that is not there": (
         "--board {}/none.yaml",
-        r"\S+/none\.yaml: no such board file; there are: lab, real, typo",
+        r"\S+/none\.yaml: no such board file; there are: lab, no-tftp, real, typo",
     ),
     "board file with a wrong key": (
         "--board {}/typo.yaml",
