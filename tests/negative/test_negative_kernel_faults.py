@@ -87,5 +87,5 @@ def test_stopped_machine_is_a_silent_hang() -> None:
         run = gate.wait()
     assert run.exit_status == 1, run.text
     ((_, reason),) = run.tests("failed").items()
-    assert reason.startswith("silent hang: the console does not answer"), reason
+    assert reason.startswith("silent hang: no answer on the console either"), reason
     assert len(run.tests("passed")) == 22, run.text

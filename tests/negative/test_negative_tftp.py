@@ -19,8 +19,6 @@ from fixtures.virt.build import build
 
 BOOT = "tests/test_boot.py"
 
-pytestmark = pytest.mark.xdist_group("port 69")
-
 
 def find_tftp_address() -> str:
     """Return a non-loopback address of this host; skip the test without one, or without the right to port 69."""

@@ -13,8 +13,6 @@ from gate_run import Gate, GateResult, find_processes, find_qemu
 from fixtures.lab.lease import acquire
 from fixtures.virt import UNITS
 
-pytestmark = pytest.mark.xdist_group("units of the board file `shared`")
-
 CTR_TESTS = ("tests/test_boot.py", "tests/test_aes.py", "-k", "boot or CTR")
 CBC_TESTS = ("tests/test_boot.py", "tests/test_aes.py", "-k", "boot or CBC")
 
