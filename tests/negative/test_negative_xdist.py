@@ -18,7 +18,7 @@ CBC_TESTS = ("tests/test_boot.py", "tests/test_aes.py", "-k", "boot or CBC")
 
 
 def write_board(folder: Path, name: str) -> Path:
-    """Write a board file that makes virtual units of its own, which no other test leases."""
+    """Write a board file that makes virtual units of its own: no other test leases units of this name."""
     path = folder / f"{name}.yaml"
     path.write_text("extends: virt\n")
     return path
@@ -56,7 +56,7 @@ def test_two_units_share_a_gate(tmp_path: Path) -> None:
 
 
 def test_worker_without_a_unit_leaves_all_tests_to_the_other(tmp_path: Path) -> None:
-    board = write_board(tmp_path, "shared")
+    board = write_board(tmp_path, "single")
     with free_units(board, 1) as units, Gate(tmp_path, "--board", board, "-n", "2", *CTR_TESTS) as gate:
         run = gate.wait()
     assert run.exit_status == 0, run.text
@@ -74,7 +74,7 @@ def test_two_boards_have_a_gate_each(tmp_path: Path) -> None:
 
 
 def test_dead_unit_leaves_its_tests_to_the_other(tmp_path: Path) -> None:
-    board = write_board(tmp_path, "shared")
+    board = write_board(tmp_path, "dying")
     with free_units(board, 2) as units, Gate(tmp_path, "--board", board, "-n", "2", "-v", *CBC_TESTS) as gate:
         for worker in ("[gw0]", "[gw1]"):
             gate.await_text(worker)

@@ -384,6 +384,17 @@ def test_board_that_never_answers_is_a_lab_error(server: SshServer, own_connecti
     assert 0.25 < time.monotonic() - started < 3
 
 
+def test_lost_board_is_noticed_long_before_the_timeout_of_a_long_command(
+    server: SshServer, own_connection: SshShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh, "CHANNEL_TIMEOUT", 0.3)
+    server.flows.clear()
+    started = time.monotonic()
+    with pytest.raises(LabError, match="was lost while running: sleep 60"):
+        own_connection.run("sleep 60", timeout=90)
+    assert time.monotonic() - started < 3
+
+
 def test_command_that_is_never_started_times_out(server: SshServer, own_connection: SshShell) -> None:
     """The board opens a channel and hangs before it starts the command. Paramiko would wait without a limit."""
     server.interface.answers_requests.clear()
