@@ -43,7 +43,7 @@ def test_right_answers_from_software_do_not_prove_offload() -> None:
 
 def test_one_flipped_bit_in_an_expected_answer_is_shown_in_full() -> None:
     run = run_gate(
-        "--board", UNIT, "-p", "one_flipped_bit", "tests/test_aes.py", "-k", "AES-128-CBC",
+        "--board", UNIT, "-p", "one_flipped_bit", "tests/test_aes.py", "-k", "AES-128-CBC and not Var",
         environment={"PYTHONPATH": str(Path(__file__).parent)},
     )  # fmt: skip
     assert run.exit_status == 1, run.text

@@ -167,6 +167,8 @@ def test_image_refused_by_booti_is_a_lab_error(tmp_path: Path) -> None:
         uboot.interrupt_autoboot(COUNTDOWN, " ", 5)
         watch_for_kernel_faults(console)
         uboot.start_kernel("booti ${kernel_addr_r}")
+        while "magic" not in console.since(0):  # the message is whole although it came before anything waited for it
+            time.sleep(0.01)
         with pytest.raises(
             LabError, match=r"^the kernel's first line did not come: .* \(output: .*Bad Linux ARM64 Image magic!\)$"
         ):
