@@ -113,7 +113,7 @@ def test_boot_runs_from_power_on_to_a_login(tmp_path: Path) -> None:
     assert facts["U-Boot"] == "U-Boot 2023.01+dfsg-2"
     assert len(times) == 3
     assert times == sorted(times)
-    assert 0 < seconds["seconds of the boot that the harness itself took"] < 1
+    assert 0 < seconds["seconds of harness latency during the boot"] < 1
 
 
 def test_kernel_panic_is_a_product_failure_at_once(tmp_path: Path) -> None:
