@@ -15,7 +15,6 @@ from fixtures.lab.board import Board, OpenSSL, load_board
 from fixtures.outcome import ProductError
 from fixtures.stack.engine import (
     algorithm_name,
-    engine_config,
     engine_path,
     engines_folder,
     parse_capabilities,
@@ -169,15 +168,6 @@ def test_crash_of_openssl_is_a_product_failure(board: Board, tmp_path: Path, bod
     (tmp_path / "openssl").chmod(0o755)
     with pytest.raises(ProductError, match=message):
         query_engine(LocalShell(environment={"PATH": f"{tmp_path}:{os.environ['PATH']}"}), board)
-
-
-def test_engine_config_makes_openssl_load_the_engine(tmp_path: Path) -> None:
-    """This host's OpenSSL reads the file; loader_attic is an engine that comes with every OpenSSL 3."""
-    (tmp_path / "cnf").write_text(engine_config("loader_attic", {}))
-    for config, loaded in ((str(tmp_path / "cnf"), True), ("/dev/null", False)):
-        listing = LocalShell(environment={"OPENSSL_CONF": config}).run("openssl engine").check().text
-        assert ("(loader_attic)" in listing) is loaded, listing
-    assert engine_config("x", {"B": "1", "A": "2"}).endswith("[hil_engine]\nengine_id = x\nB = 1\nA = 2\ninit = 1\n")
 
 
 def test_driver_info_is_immutable() -> None:

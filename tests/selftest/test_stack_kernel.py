@@ -10,7 +10,6 @@ from fixtures.outcome import LabError, ProductError
 from fixtures.stack.batch import run_batch, split_output
 from fixtures.stack.kernel import (
     afalg_reaches_accelerators,
-    best_driver,
     build_id,
     check_device,
     crypto_drivers,
@@ -89,28 +88,6 @@ def test_crypto_drivers_are_read_over_the_shell() -> None:
 def test_malformed_crypto_is_refused_with_its_line(broken: str, message: str) -> None:
     with pytest.raises(ProductError, match=message):
         parse_crypto(broken)
-
-
-@pytest.mark.parametrize(
-    ("file", "algorithm", "driver"),
-    [
-        ("crypto-virtio.txt", "cbc(aes)", "virtio_crypto_aes_cbc"),
-        ("crypto-caam.txt", "cbc(aes)", "cbc-aes-caam"),  # not the internal, untested and tagged-key ones above it
-        ("crypto-caam.txt", "sha256", "sha256-caam"),
-        ("crypto-caam.txt", "tk(cbc(aes))", None),
-        ("crypto-caam.txt", "xts(aes)", None),
-        ("crypto-x86.txt", "ecb(aes)", "ecb(aes-fixed-time)"),
-    ],
-)
-def test_best_driver_is_the_one_that_the_kernel_selects(file: str, algorithm: str, driver: str | None) -> None:
-    best = best_driver(parse_crypto(text(file)), algorithm)
-    assert (best and best.driver) == driver
-
-
-def test_first_listed_driver_is_best_among_equals() -> None:
-    block = "name : a\ndriver : {}\npriority : 5\nselftest : passed\n\n"
-    best = best_driver(parse_crypto(block.format("one") + block.format("two")), "a")
-    assert best and best.driver == "one"
 
 
 def test_module_is_loaded_in_one_batch(shell: LocalShell, tmp_path: Path) -> None:
