@@ -72,6 +72,16 @@ def test_crypto_of_a_real_machine_is_parsed() -> None:
     assert (entry.type_fields["blocksize"], entry.type_fields["min keysize"]) == ("16", "16")
 
 
+def test_drivers_of_an_algorithm_keep_their_order_priority_and_state() -> None:
+    """As on a board with CAAM: also internal, untested and tagged-key drivers, which the kernel does not select."""
+    entries = [entry for entry in parse_crypto(text("crypto-caam.txt")) if entry.name == "cbc(aes)"]
+    assert [(entry.driver, entry.priority) for entry in entries[:4]] == [
+        ("cbc-aes-caam-qi", 2000), ("cbc-aes-caam", 3000), ("tk-cbc-aes-caam", 9000), ("cbc-aes-ce", 300),
+    ]  # fmt: skip
+    assert [entry.driver for entry in entries if entry.internal] == ["__cbc-aes-ce"]
+    assert [entry.driver for entry in entries if entry.selftest != "passed"] == ["cbc-aes-new"]
+
+
 def test_crypto_drivers_are_read_over_the_shell() -> None:
     entries = crypto_drivers(LocalShell(replace={"/proc/crypto": str(DATA / "crypto-virtio.txt")}))
     assert [entry.driver for entry in entries] == ["virtio_crypto_aes_cbc", "cbc(aes-generic)", "ecb(aes-generic)"]
