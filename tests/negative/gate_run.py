@@ -9,11 +9,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from fixtures.lab.lease import acquire
 from fixtures.record.record import CONSOLE_FILE, Record, read_record
@@ -67,7 +65,7 @@ class GateResult:
         return verdicts[-1]
 
 
-class Gate:
+class Gate(AbstractContextManager["Gate"]):
     """A running gate. A context manager: at its end the gate is killed if it still runs."""
 
     def __init__(
@@ -100,13 +98,7 @@ class Gate:
         self._output = b""
         self._deadline = time.monotonic() + GATE_TIMEOUT
 
-    def __enter__(self) -> Self:
-        """Return the gate."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Kill the gate if it still runs."""
         if self._process.poll() is None:
             self.send_signal(signal.SIGKILL)

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 from gate_run import Gate
-from host_board import host_board
+from host_board import HostBoard
 from ports import find_free_udp_port
 from powered import is_on
 from simulated_board import SimulatedBoard
+
+pytest_plugins = ["host_board"]
 
 BOOT = "tests/test_boot.py"
 BAD_PACKET = b"\0\1hil-sim/kernel\0octet\0blksize\0x\0"
@@ -28,10 +30,9 @@ BAD_PACKET = b"\0\1hil-sim/kernel\0octet\0blksize\0x\0"
     ],
 )
 def test_exception_outside_of_tests_is_a_lab_error(
-    tmp_path: Path, source: str, reason: str, workers: tuple[str, ...]
+    host: HostBoard, source: str, reason: str, workers: tuple[str, ...]
 ) -> None:
-    with host_board(tmp_path) as host:
-        run = host.run_gate(*workers, "-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": source})
+    run = host.run_gate(*workers, "-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": source})
     assert run.exit_status == 9, run.text
     assert run.tests("passed") and not run.tests("failed") and not run.tests("error")
     (error,) = run.records_of("harness_error")  # though each test raises one
@@ -40,24 +41,21 @@ def test_exception_outside_of_tests_is_a_lab_error(
     assert run.verdict["why"][0] == f"lab: {reason}"
 
 
-def test_finalizer_run_by_the_garbage_collector_counts_for_the_verdict(tmp_path: Path) -> None:
-    with host_board(tmp_path) as host:
-        run = host.run_gate("-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": "cycle"})
+def test_finalizer_run_by_the_garbage_collector_counts_for_the_verdict(host: HostBoard) -> None:
+    run = host.run_gate("-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": "cycle"})
     assert run.exit_status == 9, run.text
     assert [error["source"] for error in run.records_of("harness_error")] == ["finalizer"]
 
 
 @pytest.mark.parametrize("kind", ["exit", "leak"])
-def test_system_exit_of_a_thread_and_unclosed_socket_are_no_errors(tmp_path: Path, kind: str) -> None:
-    with host_board(tmp_path) as host:
-        run = host.run_gate("-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": kind})
+def test_system_exit_of_a_thread_and_unclosed_socket_are_no_errors(host: HostBoard, kind: str) -> None:
+    run = host.run_gate("-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": kind})
     assert run.exit_status == 0, run.text
 
 
 @pytest.mark.parametrize("kind", ["late finalizer", "late thread"])
-def test_exception_after_the_verdict_does_not_change_the_exit_status(tmp_path: Path, kind: str) -> None:
-    with host_board(tmp_path) as host:
-        run = host.run_gate("-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": kind})
+def test_exception_after_the_verdict_does_not_change_the_exit_status(host: HostBoard, kind: str) -> None:
+    run = host.run_gate("-p", "background_error", BOOT, environment={"BACKGROUND_ERROR": kind})
     assert run.exit_status == 0 and "OUTCOME  good, exit status 0" in run.text, run.text
     assert "offload-hil: after the verdict: " in run.text and "ValueError: raised outside of any test" in run.text
 

@@ -1,13 +1,13 @@
 """A board that promises digests, as the LS1046A does, is tested with the operation `digest`."""
 
-from pathlib import Path
-
 import pytest
 from gate_run import ROOT
-from host_board import host_board
+from host_board import HostBoard
 
 from fixtures.lab.board import load_board
 from fixtures.vectors.model import operations_of
+
+pytest_plugins = ["host_board"]
 
 LS1046A = load_board("ls1046a", ROOT / "boards")
 PROMISED = [name for name, algorithm in LS1046A.algorithms.items() if algorithm.driver]
@@ -32,12 +32,11 @@ def test_digest_has_one_operation_and_cipher_has_two(algorithm: str, operations:
     assert operations_of(algorithm) == operations
 
 
-def test_operation_time_is_measured_for_every_promised_algorithm(tmp_path: Path) -> None:
+def test_operation_time_is_measured_for_every_promised_algorithm(host: HostBoard) -> None:
     """On this host, with the algorithms of the LS1046A's board file, at the layer that needs no hardware."""
-    with host_board(tmp_path) as host:
-        host.board["extends"] = "ls1046a"
-        host.board["throughput"] = []
-        run = host.run_gate("tests/test_throughput.py")
+    host.board["extends"] = "ls1046a"
+    host.board["throughput"] = []
+    run = host.run_gate("tests/test_throughput.py")
     assert run.exit_status == 0, run.text
     assert {(line["algorithm"], line["layer"]) for line in run.records_of("pace")} == {
         (name, "openssl") for name in PROMISED

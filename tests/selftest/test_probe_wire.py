@@ -9,7 +9,16 @@ import pytest
 from fixtures.link.shell import CommandResult
 from fixtures.outcome import LabError
 from fixtures.probe.protocol import Probe, ProbeCrash
-from fixtures.probe.wire import Answer, Repeat, encode, extract_lines, parse_transcript, seal, serving_driver
+from fixtures.probe.wire import (
+    Answer,
+    Repeat,
+    encode,
+    extract_lines,
+    parse_transcript,
+    seal,
+    serving_driver,
+    split_served_by,
+)
 from fixtures.vectors.model import Vector, VectorGroup
 
 VECTORS = (
@@ -104,6 +113,11 @@ def test_serving_driver_is_the_promised_one_or_that_of_highest_priority(
     served_by: str, promised: str | None, expected: str
 ) -> None:
     assert serving_driver(served_by, promised) == expected
+
+
+def test_names_of_several_servers_are_separated() -> None:
+    assert split_served_by("cbc-aes-caam") == ["cbc-aes-caam"]
+    assert split_served_by("cbc-aes-caam (KERN) and cbc(aes-generic)") == ["cbc-aes-caam (KERN)", "cbc(aes-generic)"]
 
 
 def test_probe_names_the_promised_driver_of_each_algorithm() -> None:
