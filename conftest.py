@@ -6,20 +6,9 @@ from pathlib import Path
 import pytest
 
 from fixtures.gate.options import requested_boards
+from fixtures.gate.preconditions import PLUGINS, refuse_weakened_run
 
-pytest_plugins = [
-    "fixtures.gate.outcomes",  # first, so that it is configured last: it starts the run record if no option is refused
-    "fixtures.gate.calibration",
-    "fixtures.gate.collection",
-    "fixtures.gate.findings",
-    "fixtures.gate.fixtures_offload",
-    "fixtures.gate.fixtures_answers",
-    "fixtures.gate.fixtures_cryptodev",
-    "fixtures.gate.fixtures_stack",
-    "fixtures.gate.fixtures_board",
-    "fixtures.virt.unit",
-    "fixtures.gate.options",
-]
+pytest_plugins = PLUGINS
 
 TESTS = Path(__file__).parent / "tests"
 ORDER = (
@@ -37,9 +26,15 @@ ORDER = (
 """The order of the test files of a board: each file relies on what the files before it have tested."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Let programs that self-tests start react to Ctrl-C, also if a script started pytest in the background."""
-    if not requested_boards(config):
+    """Refuse a weakened gate. Let programs that self-tests start react to Ctrl-C, also in the background.
+
+    :raises pytest.UsageError: an option leaves out what the gate needs.
+    """
+    if requested_boards(config):
+        refuse_weakened_run(config)
+    else:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 

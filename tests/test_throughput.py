@@ -3,6 +3,7 @@
 import pytest
 
 from fixtures.gate.fixtures_offload import MeasureOperations
+from fixtures.gate.skips import skip
 from fixtures.lab.board import Board, Throughput
 from fixtures.link.shell import Shell
 from fixtures.outcome import Evidence, ProductError
@@ -29,7 +30,7 @@ def test_throughput_is_within_its_bounds(throughput: Throughput, stack: Shell, b
         is_slow = is_slow or measured.median < bounds.floor
         complaints.append(check_bounds(measured, bounds))
     if throughput.uncalibrated:
-        pytest.skip(f"measured, and not judged: its bounds are not calibrated: {throughput.uncalibrated}")
+        skip("uncalibrated", f"measured, and not judged: its bounds are not calibrated: {throughput.uncalibrated}")
     if any(complaints):
         evidence = [Evidence("below floor", throughput.algorithm)] if is_slow else []
         raise ProductError("\n".join(complaint for complaint in complaints if complaint), evidence=evidence)
