@@ -92,7 +92,7 @@ def board() -> Iterator[SharedBoard]:
     with shared_board() as board:
         yield board
         run = board.run_gate_healthy(*(GATE_OPTIONS or SHORT))
-        assert run.exit_status == 0, f"the board is not healthy after the last fault was removed:\n{run.text}"
+        assert run.is_healthy, f"the board is not healthy after the last fault was removed:\n{run.text}"
 
 
 def run_gates(name: str, board: SharedBoard) -> Row:

@@ -58,6 +58,11 @@ class GateResult:
         }
 
     @property
+    def is_healthy(self) -> bool:
+        """Whether every test that ran passed, and exit status and verdict say so: good, or partial for a selection."""
+        return (self.verdict["outcome"], self.exit_status) in (("good", 0), ("partial", 2))
+
+    @property
     def verdict(self) -> Record:
         """Last `verdict` line of the run record."""
         verdicts = self.records_of("verdict")

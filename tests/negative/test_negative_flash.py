@@ -71,21 +71,21 @@ def facts_of(run: GateResult) -> dict[str, object]:
 def test_image_is_written_once_and_booted_twice(method: str) -> None:
     FlashState(UNIT).set_content(method, "0" * 64)
     first = run_boot_test(method)
-    assert first.exit_status == 0, first.text
+    assert first.is_healthy, first.text
     assert f"{method}: holds another image" in first.text and f"booting from {method}" in first.text, first.text
     assert facts_of(first)["memory"] == f"{method}: written, read back right"
     second = run_boot_test(method)
-    assert second.exit_status == 0, second.text
+    assert second.is_healthy, second.text
     assert f"{method} holds the image already (verified" in second.text and "writing" not in second.text
     assert facts_of(second)["SHA-256 in the memory"] == facts_of(first)["SHA-256 in the memory"]
 
 
 @pytest.mark.parametrize("method", ["nor", "disk"])
 def test_flipped_bit_is_found_and_the_image_is_rewritten(method: str) -> None:
-    assert run_boot_test(method).exit_status == 0
+    assert run_boot_test(method).is_healthy
     flip_bit(method)
     run = run_boot_test(method)
-    assert run.exit_status == 0, run.text
+    assert run.is_healthy, run.text
     assert f"{method} is marked as holding the image, but reads back " in run.text, run.text
     assert facts_of(run)["memory"] == f"{method}: written, read back right"
 
@@ -104,13 +104,13 @@ def test_killed_write_leaves_the_state_unknown_and_is_repeated() -> None:
         assert state and state.sha256 is None
         with Gate(temporary, "--board", UNIT, "--boot", "nor", BOOT) as gate:
             run = gate.wait()
-    assert run.exit_status == 0, run.text
+    assert run.is_healthy, run.text
     assert f"nor: unknown: a write was started and did not succeed, since {state.since}, by {state.user}" in run.text
     assert facts_of(run)["memory"] == "nor: written, read back right"
 
 
 def test_memory_that_loses_data_is_a_lab_error() -> None:
-    assert run_boot_test("disk").exit_status == 0
+    assert run_boot_test("disk").is_healthy
     memory = memory_file("disk")
 
     def overwrite() -> None:
@@ -189,5 +189,5 @@ def test_write_that_ends_in_a_restart_is_read_back_by_u_boot(tmp_path: Path) -> 
     with no_leftovers(OWN_UNIT) as temporary, Gate(temporary, "--board", board, "--boot", "disk", BOOT) as gate:
         run = gate.wait()
     shutil.rmtree(memory_file("disk", OWN_UNIT).parent)
-    assert run.exit_status == 0, run.text
+    assert run.is_healthy, run.text
     assert "and restarting: dd if=" in run.text and facts_of(run)["memory"] == "disk: written, read back right"

@@ -45,7 +45,7 @@ def test_two_units_share_a_gate(tmp_path: Path) -> None:
     board = write_board(tmp_path, "shared")
     with free_units(board, 2) as units, Gate(tmp_path, "--board", board, "-n", "2", *CTR_TESTS) as gate:
         run = gate.wait()
-    assert run.exit_status == 0, run.text
+    assert run.is_healthy, run.text
     shares = count_by_unit(run)
     assert sorted(shares) == sorted(units), shares
     layers = {
@@ -59,7 +59,7 @@ def test_worker_without_a_unit_leaves_all_tests_to_the_other(tmp_path: Path) -> 
     board = write_board(tmp_path, "single")
     with free_units(board, 1) as units, Gate(tmp_path, "--board", board, "-n", "2", *CTR_TESTS) as gate:
         run = gate.wait()
-    assert run.exit_status == 0, run.text
+    assert run.is_healthy, run.text
     assert list(count_by_unit(run)) == units
 
 
@@ -67,7 +67,7 @@ def test_two_boards_have_a_gate_each(tmp_path: Path) -> None:
     one, other = write_board(tmp_path, "one"), write_board(tmp_path, "other")
     with Gate(tmp_path, "--board", one, "--board", other, "-n", "2", *CTR_TESTS) as gate:
         run = gate.wait()
-    assert run.exit_status == 0, run.text
+    assert run.is_healthy, run.text
     assert run.text.count("OUTCOME  good") == 2 and "one/0" in run.text and "other/0" in run.text
     assert len(count_by_unit(run)) == 1, "each board has a record of its own"
     assert len(run.tests("passed")) == 92, run.text

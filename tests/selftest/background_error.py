@@ -2,7 +2,7 @@
 
 The environment variable BACKGROUND_ERROR selects the place. While a test runs: a `thread`, a `finalizer`, a finalizer
 that only the garbage collector runs (`cycle`), a thread that raises SystemExit (`exit`), a socket left open (`leak`).
-After the verdict: `late finalizer`, `late thread`.
+While pytest ends: `late finalizer`, `late thread`.
 """
 
 import os
@@ -54,7 +54,7 @@ def pytest_runtest_call() -> None:
 
 
 def pytest_unconfigure() -> None:
-    """Raise the exception after the verdict."""
+    """Raise the exception while pytest ends."""
     KEPT.clear()
     if KIND == "late thread":
         fail_in_thread()

@@ -37,7 +37,7 @@ def test_operation_time_is_measured_for_every_promised_algorithm(host: HostBoard
     host.board["extends"] = "ls1046a"
     host.board["throughput"] = []
     run = host.run_gate("tests/test_throughput.py")
-    assert run.exit_status == 0, run.text
+    assert run.verdict["outcome"] == "partial", run.text
     assert {(line["algorithm"], line["layer"]) for line in run.records_of("pace")} == {
         (name, "openssl") for name in PROMISED
     }

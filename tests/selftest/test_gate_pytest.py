@@ -19,7 +19,7 @@ pytest_plugins = ["host_board"]
 BOOT = "tests/test_boot.py::test_command_runs_on_the_board"
 GROUP = "openssl-AES-128-CBC-KeySbox-encrypt"
 AES = f"tests/test_aes.py::test_known_answers[{GROUP}]"
-GOOD = "OUTCOME  good, exit status 0"
+PARTIAL = "OUTCOME  partial, exit status 2"
 
 ONE_RIGHT_ONE_WRONG = """\
 import pytest
@@ -99,7 +99,7 @@ def test_pdb_opens_at_the_failed_assert_and_the_verdict_follows(host: HostBoard,
 
 def test_plugin_xdist_can_be_named(host: HostBoard) -> None:
     run = host.run_gate("-p", "xdist", "-n", "1", BOOT)
-    assert run.exit_status == 0 and GOOD in run.text, run.text
+    assert run.exit_status == 2 and PARTIAL in run.text, run.text
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "-n 1"])
@@ -121,12 +121,12 @@ def test_collect_only_boots_no_virtual_board() -> None:
 @pytest.mark.parametrize("test", [AES, f"{ROOT}/{AES}"], ids=["relative", "absolute"])
 def test_single_test_runs_on_the_board_of_the_environment(host: HostBoard, test: str) -> None:
     done = run_pytest(test, environment=write_board_files(host))
-    assert done.returncode == 0 and GOOD in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 2 and PARTIAL in done.stdout, done.stdout + done.stderr
 
 
 def test_option_wins_over_the_environment(host: HostBoard) -> None:
     run = host.run_gate(BOOT, environment={"HIL_BOARD": "no_such_board"})
-    assert run.exit_status == 0 and GOOD in run.text, run.text
+    assert run.exit_status == 2 and PARTIAL in run.text, run.text
 
 
 def test_single_test_without_a_board_is_a_usage_error_that_names_option_and_variable() -> None:
@@ -148,14 +148,14 @@ def test_options_with_outside_paths_keep_the_root_folder(host: HostBoard, tmp_pa
     """In a folder with a project of its own, whose configuration pytest would take."""
     (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\ntestpaths = 'none'\n")
     run = host.run_gate(BOOT)
-    assert run.exit_status == 0 and [line["nodeid"] for line in run.records_of("test")] == [BOOT], run.text
+    assert run.exit_status == 2 and [line["nodeid"] for line in run.records_of("test")] == [BOOT], run.text
     assert f"rootdir: {ROOT}\n" in run.text
 
 
 @pytest.mark.parametrize("options", [("--no-summary",), ("-q",), ("-rN", "--tb=no")], ids=" ".join)
 def test_verdict_is_printed_once_whatever_pytest_prints(host: HostBoard, options: tuple[str, ...]) -> None:
     run = host.run_gate(*options, BOOT)
-    assert run.exit_status == 0 and run.text.count("OUTCOME  ") == 1, run.text
+    assert run.exit_status == 2 and run.text.count("OUTCOME  ") == 1, run.text
 
 
 def test_findings_are_printed_though_pytest_prints_no_summary(host: HostBoard) -> None:
@@ -206,7 +206,7 @@ def test_gates_on_two_units_keep_their_failures_apart() -> None:
 def test_node_ids_on_the_terminal_name_the_board_if_there_are_several(host: HostBoard) -> None:
     host.add_board("other")
     run = host.run_gate("-n", "2", "-v", BOOT)
-    assert run.exit_status == 0, run.text
+    assert run.exit_status == 2, run.text
     for name in ("host", "other"):
         assert f"{BOOT}@{host.folder}/{name}.yaml" in run.text, run.text
     assert [line["nodeid"] for line in run.records_of("test")] == [BOOT]
