@@ -30,7 +30,7 @@ class Row:
 
     inject: Callable[[OwnLab], None]
     status: int
-    """Expected exit status: 2 partial, as every selection of tests that pass, 1 the product is bad, 9 the lab is bad."""
+    """Expected exit status: 2 every test passed, in a selection; 1 the product is bad; 9 the lab is bad."""
     reason: str
     """Regular expression that matches in the reasons of the tests that failed or ended with an error."""
     arguments: tuple[str, ...] = BOOT

@@ -154,12 +154,14 @@ GOOD: dict[str, dict[str, Any]] = {
         "processes": 1,
         "bytes_per_second": 1e6,
         "low": 1,
-        "high": 2.0,
+        "high": 2.0e6,
         "cpu_seconds": None,
         "floor": None,
         "ceiling": None,
     },
+    "plan": {"questions": ["tests/test_boot.py::test_boots"], "may_skip": {"no console": []}},
     "test": TEST,
+    "session": {"worker": None, "end": "complete", "why": "", "failed": 0, "exit_status": 0},
     "verdict": {"outcome": "good", "exit_status": 0, "culprit": None, "why": []},
 }
 
@@ -287,8 +289,8 @@ def test_line_that_is_no_record_is_reported(record: RunRecord, line: str) -> Non
 
 def test_kind_of_a_later_version_is_read_as_it_is(record: RunRecord) -> None:
     with (record.folder / "record.jsonl").open("a") as file:
-        file.write('{"kind": "culprit", "x": 1}\n')
-    assert read_record(record.folder)[-1] == {"kind": "culprit", "x": 1}
+        file.write(json.dumps(later := {"kind": "culprit", "at": "2026-11-22T18:15:00Z", "x": 1}) + "\n")
+    assert read_record(record.folder)[-1] == later
 
 
 def test_missing_record_is_a_usage_error(tmp_path: Path) -> None:

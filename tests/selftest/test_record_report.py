@@ -1,6 +1,5 @@
 """The HTML report of a run, and the command that writes it again, use the run record alone."""
 
-import dataclasses
 import os
 import re
 import shutil
@@ -11,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from run_records import with_verdict
 
 from fixtures.outcome import UsageError
 from fixtures.record.record import Record, RunRecord, read_record
 from fixtures.record.report import render_page, write_report
 from fixtures.record.summary import Summary, load_summary, summarise
-from fixtures.record.verdict import decide
 
 BUILD_ID = "8c1d5b0f3a7e42d98810e5d3b2a6c4f7e9d01234"
 AT_ENGINE = {"layer": "engine", "algorithm": "AES-192-CBC"}
@@ -60,12 +59,8 @@ def bad_run() -> list[Record]:
     ]
 
 
-def append_verdict(records: list[Record]) -> list[Record]:
-    return [*records, {"kind": "verdict", **dataclasses.asdict(decide(records))}]
-
-
 def summarise_run(records: list[Record]) -> Summary:
-    return summarise(append_verdict(records), Path("20261122T181500Z-virt"))
+    return summarise(with_verdict(records), Path("20261122T181500Z-virt"))
 
 
 def write_record(root: Path, records: list[Record]) -> Path:
@@ -104,7 +99,7 @@ class Page(HTMLParser):
 
 
 def test_report_stands_alone_and_is_well_formed(tmp_path: Path) -> None:
-    path = write_report(write_record(tmp_path, append_verdict(bad_run())))
+    path = write_report(load_summary(write_record(tmp_path, with_verdict(bad_run()))))
     text = path.read_text()
     page = Page(text)
     assert path.name == "report.html"
@@ -147,16 +142,15 @@ def test_report_of_a_killed_run_shows_its_findings_and_unreadable_lines(tmp_path
     folder = write_record(tmp_path, bad_run())
     with (folder / "record.jsonl").open("a") as file:
         file.write('{"kind": "test", "nod')
-    shown = " ".join(Page(write_report(folder).read_text()).text.split())
+    shown = " ".join(Page(write_report(load_summary(folder)).read_text()).text.split())
     assert "unfinished no exit status" in shown
     assert "AES-192-CBC 588 585 3 wrong" in shown
-    assert re.search(r"lines that cannot be read lab: line \d+ of the run record cannot be read: not JSON", shown)
+    assert re.search(r"lines that cannot be read line \d+ of the run record cannot be read: not JSON", shown)
 
 
-def test_report_without_a_record_is_a_usage_error(tmp_path: Path) -> None:
+def test_summary_without_a_record_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no run record to read"):
-        write_report(tmp_path)
-    assert list(tmp_path.iterdir()) == []
+        load_summary(tmp_path)
 
 
 def test_bar_shows_the_rate_relative_to_its_bounds() -> None:
@@ -182,7 +176,9 @@ def test_bar_shows_the_rate_relative_to_its_bounds() -> None:
 def test_report_of_an_empty_run_is_complete_and_unprintable_bytes_are_escaped(tmp_path: Path) -> None:
     for words in ("No vectors were run", "Nothing was measured", "No witness was read", "No test was recorded"):
         assert words in render_page(summarise_run([]))
-    path = write_report(write_record(tmp_path, append_verdict([result("t.py::a", "failed", "\x00\udcff\033")])))
+    path = write_report(
+        load_summary(write_record(tmp_path, with_verdict([result("t.py::a", "failed", "\x00\udcff\033")])))
+    )
     assert r"\x00\udcff\x1b" in path.read_text()
 
 
@@ -193,7 +189,7 @@ def run_record_command(folder: Path, here: Path) -> subprocess.CompletedProcess[
 
 
 def test_command_prints_the_verdict_again_and_rewrites_the_report(tmp_path: Path) -> None:
-    folder = write_record(tmp_path / "runs", append_verdict(bad_run()))
+    folder = write_record(tmp_path / "runs", with_verdict(bad_run()))
     (folder / "report.html").write_text("old")
     done = run_record_command(Path("runs/latest"), tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,13 +1,13 @@
 """Uncalibrated bounds are marked in each view of a run and do not affect the outcome."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from run_records import complete
 
 from fixtures.record.record import RunRecord, read_record
 from fixtures.record.report import render_page
-from fixtures.record.summary import Summary, load_summary
+from fixtures.record.summary import Summary, summarise
 from fixtures.record.terminal import render
 from fixtures.record.verdict import Verdict, decide
 
@@ -29,10 +29,9 @@ def run_with_rate(
                 "throughput", layer="engine", algorithm="aes-128-cbc", block=block, processes=4, bytes_per_second=rate,
                 low=rate, high=rate, cpu_seconds=0.1, floor=1e6, ceiling=1e7, uncalibrated=uncalibrated,
             )  # fmt: skip
-        verdict = decide(read_record(record.folder))
-        if finish:
-            record.write("verdict", **asdict(verdict))
-    return verdict, load_summary(record.folder)
+    records = complete(read_record(record.folder))
+    verdict = decide(records)
+    return verdict, summarise(records, record.folder, verdict if finish else None)
 
 
 @pytest.mark.parametrize(("rate", "where"), [(5e6, "within"), (5e5, "below floor"), (5e7, "above ceiling")])

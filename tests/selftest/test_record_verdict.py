@@ -1,6 +1,5 @@
 """Verdict, summary and terminal output follow from the records of a run alone."""
 
-import dataclasses
 import re
 from collections.abc import Iterator
 from io import StringIO, TextIOWrapper
@@ -8,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from run_records import complete, with_verdict
 
 from fixtures.record.record import Record, RunRecord
 from fixtures.record.summary import Row, Summary, load_summary, summarise
 from fixtures.record.terminal import format_rate, render, show
-from fixtures.record.verdict import decide, decide_stopped
+from fixtures.record.verdict import decide
 
 AES = [f"AES-{bits}-{mode}" for mode in ("CBC", "ECB", "CTR") for bits in (128, 192, 256)]
 DIGESTS = ["SHA1", "SHA224", "SHA256", "SHA384", "SHA512"]
@@ -103,12 +103,8 @@ def throughput(block: int, processes: int, value: float = 2.31e6) -> Record:
     return {"kind": "throughput", **where, **rates, **bounds}
 
 
-def append_verdict(records: list[Record]) -> list[Record]:
-    return [*records, {"kind": "verdict", **dataclasses.asdict(decide(records))}]
-
-
 def summarise_run(records: list[Record]) -> Summary:
-    return summarise(append_verdict(records), Path.cwd() / "runs" / "20261122T181500Z-virt")
+    return summarise(with_verdict(records), Path.cwd() / "runs" / "20261122T181500Z-virt")
 
 
 def write_record(root: Path, records: list[Record]) -> Path:
@@ -180,21 +176,24 @@ def bad_run() -> list[Record]:
 def test_failure_outweighs_lab_error_and_lab_error_outweighs_success(
     outcomes: list[str], expected: tuple[str, int]
 ) -> None:
-    verdict = decide([result(f"t.py::test_{number}", outcome) for number, outcome in enumerate(outcomes)])
+    verdict = decide(complete([result(f"t.py::test_{number}", outcome) for number, outcome in enumerate(outcomes)]))
     assert (verdict.outcome, verdict.exit_status, verdict.culprit) == (*expected, None)
     assert bool(verdict.why) == (expected[0] != "good")
 
 
 def test_empty_run_has_a_reason() -> None:
-    assert decide([]).why == ["no test passed or failed"]
-    assert decide([result("t.py::a", "skipped", "no board")]).why == ["no test passed or failed", "t.py::a: no board"]
+    assert decide(complete([])).why == ["no test passed or failed"]
+    assert decide(complete([result("t.py::a", "skipped", "no board")])).why == [
+        "no test passed or failed",
+        "t.py::a: no board",
+    ]
 
 
 def test_one_test_recorded_twice_keeps_its_worst_outcome() -> None:
     for outcomes in (("failed", "passed"), ("passed", "failed")):
-        assert decide([result("t.py::a", outcome) for outcome in outcomes]).outcome == "bad"
-    assert decide([result("t.py::a", "failed"), result("t.py::a", "error", "tear-down")]).outcome == "bad"
-    assert decide([result("t.py::a", "passed"), result("t.py::a", "error", "tear-down")]).why == [
+        assert decide(complete([result("t.py::a", outcome) for outcome in outcomes])).outcome == "bad"
+    assert decide(complete([result("t.py::a", "failed"), result("t.py::a", "error", "tear-down")])).outcome == "bad"
+    assert decide(complete([result("t.py::a", "passed"), result("t.py::a", "error", "tear-down")])).why == [
         "lab: t.py::a: tear-down"
     ]
 
@@ -202,7 +201,7 @@ def test_one_test_recorded_twice_keeps_its_worst_outcome() -> None:
 def test_failures_come_first_and_a_common_reason_is_shown_once() -> None:
     tests = [result("t.py::x", "error", "SSH lost"), result("t.py::y", "error", "SSH lost\nTraceback")]
     tests += [result("t.py::a", "failed", "\n  wrong\nmore"), result("t.py::b", "failed")]
-    assert decide(tests).why == [
+    assert decide(complete(tests)).why == [
         "t.py::a: wrong",
         "t.py::b: no reason given",
         "lab: t.py::x: SSH lost (and 1 more alike)",
@@ -211,25 +210,29 @@ def test_failures_come_first_and_a_common_reason_is_shown_once() -> None:
 
 def test_unreadable_line_makes_the_outcome_lab() -> None:
     torn = {"kind": "unreadable", "line": 7, "why": "not JSON", "text": "{"}
-    assert decide([result("t.py::a"), torn]).outcome == "lab"
-    assert decide([result("t.py::a"), torn]).why == ["lab: line 7 of the run record cannot be read: not JSON"]
+    verdict = decide([*complete([result("t.py::a")]), torn])
+    assert verdict.outcome == "lab"
+    assert verdict.why == ["lab: line 7 of the run record cannot be read: not JSON"]
 
 
 def harness_error(source: str = "collection", reason: str = "t.py cannot be collected: SyntaxError") -> Record:
     return {"kind": "harness_error", "source": source, "where": "t.py", "reason": reason, "details": "Traceback"}
 
 
-@pytest.mark.parametrize("source", ["collection", "record", "thread", "finalizer"])
+@pytest.mark.parametrize("source", ["plan", "collection", "record", "report", "thread", "finalizer"])
 def test_error_of_the_suite_makes_the_outcome_lab(source: str) -> None:
-    verdict = decide([result("t.py::a"), harness_error(source)])
+    verdict = decide(complete([result("t.py::a"), harness_error(source)]))
     assert (verdict.outcome, verdict.exit_status) == ("lab", 9)
     assert verdict.why == ["lab: t.py cannot be collected: SyntaxError"]
 
 
 def test_failed_test_outweighs_an_error_of_the_suite() -> None:
-    verdict = decide([harness_error(), result("t.py::a", "failed", "wrong")])
+    verdict = decide(complete([harness_error(), result("t.py::a", "failed", "wrong")]))
     assert (verdict.outcome, verdict.exit_status) == ("bad", 1)
     assert verdict.why == ["t.py::a: wrong", "lab: t.py cannot be collected: SyntaxError"]
+
+
+STOPPED = {"end": "stopped", "why": "pytest (stopped by a plugin)", "exit_status": 2}
 
 
 @pytest.mark.parametrize(
@@ -244,12 +247,12 @@ def test_failed_test_outweighs_an_error_of_the_suite() -> None:
     ],
 )
 def test_outcome_of_a_stopped_run_depends_on_its_findings(found: list[Record], expected: tuple[str, int]) -> None:
-    verdict = decide_stopped(found, by="pytest (stopped by a plugin)")
+    verdict = decide(complete(found, **STOPPED))
     assert (verdict.outcome, verdict.exit_status) == expected
 
 
 def test_unfinished_run_names_what_stopped_it() -> None:
-    (reason,) = decide_stopped([result("t.py::a")], by="pytest (stopped by a plugin)").why
+    (reason,) = decide(complete([result("t.py::a")], **STOPPED)).why
     assert reason == "interrupted by pytest (stopped by a plugin); what it had found until then is shown"
 
 

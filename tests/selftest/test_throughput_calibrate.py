@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from run_records import complete
 
 from fixtures.gate.calibration import format_calibration
 from fixtures.lab.board import Bounds, Throughput, load_board
 from fixtures.outcome import UsageError
 from fixtures.record.record import RunRecord, read_record
+from fixtures.record.summary import summarise
 from fixtures.record.verdict import decide
 from fixtures.throughput.bounds import check_bounds
 from fixtures.throughput.calibrate import Calibration, derive_bounds, format_yaml
@@ -99,8 +101,13 @@ def calibration_output(
         if proven is not None:
             record.write("witness", layer="engine", after=1, proven=proven, **fields)
         record.write("calibration", **asdict(derive_bounds(measurement(*STEADY), 1e6)))
-        record.write("verdict", **asdict(decide(read_record(record.folder))))
-    return format_calibration(read_record(record.folder), record.folder)
+    return shown_by(record)
+
+
+def shown_by(record: RunRecord) -> str:
+    """Return what --calibrate prints of a run that ran to its end with these lines."""
+    records = complete(read_record(record.folder))
+    return format_calibration(records, summarise(records, record.folder, decide(records)))
 
 
 def test_healthy_run_ends_with_bounds(tmp_path: Path) -> None:
@@ -136,7 +143,7 @@ def test_algorithm_without_a_promise_needs_no_proof(tmp_path: Path) -> None:
 def test_run_without_measurements_gives_no_bounds(tmp_path: Path) -> None:
     with RunRecord.create(tmp_path, "virt", version="0") as record:
         record.write("test", nodeid="t", outcome="passed", seconds=1.0, reason="")
-    assert "- nothing was measured" in format_calibration(read_record(record.folder), record.folder)
+    assert "- nothing was measured" in shown_by(record)
 
 
 def test_calibration_survives_the_record(tmp_path: Path) -> None:
