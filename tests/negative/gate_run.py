@@ -132,11 +132,15 @@ class Gate(AbstractContextManager["Gate"]):
             assert self._process.poll() is None, f"the gate ended before {text!r} was on the console"
             time.sleep(0.02)  # Python has no portable wait for a file that grows.
 
-    def wait(self) -> GateResult:
-        """Wait until the gate and all holders of its output have ended. Assert that no traceback was printed."""
+    def wait_for_end(self) -> GateResult:
+        """Wait until the gate and all holders of its output have ended."""
         while self._read_more():
             pass
-        result = GateResult(self._process.wait(), self._text())
+        return GateResult(self._process.wait(), self._text())
+
+    def wait(self) -> GateResult:
+        """Wait until the gate and all holders of its output have ended. Assert that no traceback was printed."""
+        result = self.wait_for_end()
         assert "Traceback (most recent call last)" not in result.text and "INTERNALERROR" not in result.text, (
             result.text
         )

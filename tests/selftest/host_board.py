@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,10 +50,17 @@ class HostBoard:
         """Add a board of another name, whose unit is this host too."""
         self.units.append({**self.units[0], "board": name})
 
-    def run_gate(self, *arguments: str | Path, environment: Mapping[str, str] | None = None) -> GateResult:
+    def run_gate(
+        self,
+        *arguments: str | Path,
+        environment: Mapping[str, str] | None = None,
+        prefix: Sequence[str | Path] = (),
+        may_crash: bool = False,
+    ) -> GateResult:
         """Run the gate on this unit to its end.
 
         :param environment: variables to add. Plugins of this folder can be loaded by `-p NAME`.
+        :param prefix: words before the command line of pytest. :param may_crash: whether a traceback is expected.
         """
         options: list[str | Path] = ["--lab", self.folder / "lab.yaml"]
         for unit in self.units:
@@ -64,8 +71,8 @@ class HostBoard:
         temporary = self.folder / "tmp"
         temporary.mkdir(exist_ok=True)
         path = {"PYTHONPATH": str(Path(__file__).parent)}
-        with Gate(temporary, *options, *arguments, environment={**path, **(environment or {})}) as gate:
-            return gate.wait()
+        with Gate(temporary, *options, *arguments, environment={**path, **(environment or {})}, prefix=prefix) as gate:
+            return gate.wait_for_end() if may_crash else gate.wait()
 
 
 @contextmanager

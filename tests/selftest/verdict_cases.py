@@ -165,7 +165,9 @@ CASES: dict[str, Case] = {
     "skip without a reason": Case(
         number([plan(A, B, console=[B]), ran(), ran(B, "skipped"), session()]), "partial", 2, "skipped for a reason"
     ),
-    "no plan": Case(unnumbered(ran()), "partial", 2, "the run record has no plan"),
+    "plan lost": Case(GOOD[1:], "lab", 9, "lab: lines of the run record are missing"),
+    "no plan": Case(number([ran(), session()]), "partial", 2, "the run record has no plan"),
+    "of an earlier release": Case(unnumbered(ran()), "partial", 2, "the run record has no plan"),
     "two plans": Case(number([plan(A), plan(A), ran(), session()]), "partial", 2, "the run record has 2 plan"),
     # Read from a file.
     "read, good": Case([*GOOD, {**verdict("good", 0), "writer": "main", "number": 4}], "good", 0, again=True),

@@ -1,0 +1,115 @@
+"""A plugin, `pytest -p bad_end`: it makes a run end, or its record change, in a way that is easily overlooked.
+
+The environment variable BAD_END selects what it does: a key of one of the tables below.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+
+from fixtures.record.record import RECORD_FILE
+
+KIND = os.environ.get("BAD_END", "")
+RUNS = Path(os.environ.get("HIL_RUNS", "runs"))
+
+
+def _send(number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+    time.sleep(0.5)
+
+
+def _truncate() -> None:
+    os.truncate(RUNS / "latest" / RECORD_FILE, 0)
+
+
+def _remove_record() -> None:
+    (RUNS / "latest" / RECORD_FILE).unlink()
+
+
+def _block_report() -> None:
+    (RUNS / "latest/report.new").mkdir()
+
+
+def _fail() -> None:
+    raise KeyError("raised by a plugin")
+
+
+def _exit_early(status: int) -> None:
+    pytest.exit("stopped by a plugin", returncode=status)
+
+
+AFTER_A_TEST: dict[str, Callable[[], None]] = {
+    "truncate": _truncate,
+    "remove": _remove_record,
+    "block report": _block_report,
+    "internal error": _fail,
+    "exit 0": lambda: _exit_early(0),
+    "exit 7": lambda: _exit_early(7),
+    "SIGTERM": lambda: _send(signal.SIGTERM),
+    "SIGHUP": lambda: _send(signal.SIGHUP),
+    "SIGINT": lambda: _send(signal.SIGINT),
+}
+AT_THE_END: dict[str, Callable[[], None]] = {
+    "late error": _fail,
+    "late SIGINT": lambda: _send(signal.SIGINT),
+    "late SIGTERM": lambda: _send(signal.SIGTERM),
+}
+UNCONFIGURE: dict[str, Callable[[], None]] = {
+    "last error": _fail,
+    "last SIGINT": lambda: _send(signal.SIGINT),
+}
+IN_A_TEST: dict[str, Callable[[], None]] = {"os._exit": lambda: os._exit(0), "SIGKILL": lambda: _send(signal.SIGKILL)}
+FILTERS: dict[str, Callable[[list[pytest.Item]], None]] = {
+    "few": lambda items: items.__delitem__(slice(-1)),
+    "none": lambda items: items.clear(),
+}
+_DONE: list[str] = []
+
+
+def _act(actions: dict[str, Callable[[], None]]) -> None:
+    if KIND in actions and not _DONE:
+        _DONE.append(KIND)
+        actions[KIND]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Drop tests without deselecting them."""
+    if KIND in FILTERS:
+        FILTERS[KIND](items)
+
+
+def pytest_runtest_logfinish(nodeid: str) -> None:  # noqa: ARG001
+    """After the first test, in the process that has the verdict."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        _act(AFTER_A_TEST)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    """In the first test, in its process."""
+    _act(IN_A_TEST)
+    if KIND == "skip all":
+        pytest.skip("skipped by a plugin")
+
+
+def pytest_sessionfinish() -> None:
+    """When pytest ends."""
+    _act(AT_THE_END)
+
+
+def pytest_unconfigure() -> None:
+    """When pytest has ended."""
+    _act(UNCONFIGURE)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Give a report an outcome that pytest does not know, as plugins that repeat failed tests do."""
+    report = yield
+    if KIND == "rerun" and call.when == "call":
+        report.outcome = "rerun"  # type: ignore[assignment]
+    return report

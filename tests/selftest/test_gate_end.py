@@ -1,0 +1,199 @@
+"""However a run ends, its last line is made from its exit status, and it is good only if all was asked and answered."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from gate_run import ROOT, RUNS, GateResult
+from host_board import HostBoard
+
+from fixtures.record.record import RECORD_FILE
+
+pytest_plugins = ["host_board"]
+
+BOOT = "tests/test_boot.py"
+STACK = "tests/test_stack.py::test_cryptodev_device_node_exists"
+BOTH = pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "-n 1"])
+
+PARTIAL, LAB, UNFINISHED = ("partial", 2), ("lab trouble", 9), ("unfinished", 2)
+
+
+def last_line(run: GateResult) -> tuple[str, int]:
+    """Return outcome and exit status of the last line. Assert that the process ended with that status."""
+    found = re.fullmatch(r"OUTCOME  ([a-z ]+), exit status (\d+)", run.text.rstrip("\n").rpartition("\n")[2])
+    assert found and int(found[2]) == run.exit_status and run.text.count("OUTCOME  ") == 1, run.text
+    return found[1], int(found[2])
+
+
+def end_badly(host: HostBoard, kind: str, *arguments: str | Path) -> GateResult:
+    """Run two tests that pass, with the plugin bad_end."""
+    return host.run_gate(*arguments, "-p", "bad_end", BOOT, STACK, environment={"BAD_END": kind})
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("kind", "outcome", "why"),
+    [
+        ("truncate", LAB, "lines of the run record are missing"),
+        ("remove", LAB, "no run record to read"),
+        ("block report", LAB, "Is a directory"),
+        ("exit 0", UNFINISHED, "interrupted by pytest (stopped by a plugin)"),
+        ("exit 7", UNFINISHED, "interrupted by pytest (stopped by a plugin)"),
+        ("SIGTERM", UNFINISHED, "interrupted by SIGTERM"),
+        ("SIGHUP", UNFINISHED, "interrupted by SIGHUP"),
+        ("SIGINT", UNFINISHED, "interrupted by Ctrl-C"),
+        ("late error", LAB, "pytest was ended: KeyError: 'raised by a plugin'"),
+        ("late SIGINT", UNFINISHED, "interrupted by Ctrl-C"),
+        ("late SIGTERM", UNFINISHED, "interrupted by SIGTERM"),
+        ("last error", LAB, "pytest was ended: KeyError: 'raised by a plugin'"),
+        ("last SIGINT", UNFINISHED, "interrupted by Ctrl-C"),
+        ("few", PARTIAL, "not asked: "),
+        ("none", LAB, "no test passed or failed"),
+        ("skip all", LAB, "no test passed or failed"),
+        ("rerun", LAB, "no reason given"),
+    ],
+)
+def test_end_of_a_run_has_its_outcome(
+    host: HostBoard, workers: tuple[str, ...], kind: str, outcome: tuple[str, int], why: str
+) -> None:
+    run = end_badly(host, kind, *workers)
+    assert last_line(run) == outcome
+    assert why in " ".join(run.text.split()), run.text
+
+
+@BOTH
+def test_internal_error_of_a_plugin_has_its_documented_status(host: HostBoard, workers: tuple[str, ...]) -> None:
+    run = host.run_gate(*workers, "-p", "bad_end", BOOT, environment={"BAD_END": "internal error"}, may_crash=True)
+    assert last_line(run) == ("lab trouble", 3)
+
+
+@pytest.mark.parametrize("kind", ["os._exit", "SIGKILL"])
+def test_worker_that_dies_is_a_lab_error(host: HostBoard, kind: str) -> None:
+    run = end_badly(host, kind, "-n", "1")
+    assert last_line(run) == LAB
+    assert "its worker ended" in " ".join(run.text.split()), run.text
+
+
+@pytest.mark.parametrize(
+    ("prefix", "arguments", "why"),
+    [
+        (("prlimit", "--fsize=8192"), (), "cannot write the run record: "),
+        ((), ("--junitxml=/dev/full",), "OSError: [Errno 28] No space left on device"),
+    ],
+    ids=["record", "junit.xml"],
+)
+def test_file_that_cannot_be_written_is_a_lab_error(
+    host: HostBoard, prefix: tuple[str, ...], arguments: tuple[str, ...], why: str
+) -> None:
+    run = host.run_gate(*arguments, BOOT, STACK, prefix=prefix)
+    assert last_line(run) == LAB
+    assert why in " ".join(run.text.split()), run.text
+
+
+def test_verdict_that_cannot_be_printed_is_a_lab_error(host: HostBoard) -> None:
+    done = host.run_gate(BOOT, prefix=("sh", "-c", '"$@" >/dev/full', "sh"))
+    assert done.exit_status not in (0, 1, 2), done.text
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-k", "device_node"),
+        ("-o", "python_functions=test_cryptodev_device*"),
+        ("--ignore", BOOT),
+        ("--deselect", BOOT),
+        ("--lf",),
+        ("--stepwise",),
+        ("-m", "board"),
+    ],
+    ids=" ".join,
+)
+def test_shortened_run_is_never_good(host: HostBoard, workers: tuple[str, ...], options: tuple[str, ...]) -> None:
+    run = host.run_gate(*workers, *options, BOOT, STACK)
+    assert last_line(run) == PARTIAL
+
+
+@pytest.fixture
+def steps(tmp_path: Path) -> Path:
+    """A file with three tests, of which the second fails."""
+    path = tmp_path / "test_steps.py"
+    path.write_text("def test_one(shell): pass\ndef test_two(shell): assert not shell\ndef test_three(shell): pass\n")
+    return path
+
+
+def run_twice(host: HostBoard, *options: str | Path) -> list[list[str]]:
+    """Return the tests that ran in each of two runs with the same cache."""
+    runs = [host.run_gate("-o", f"cache_dir={host.folder}/cache", *options) for _ in range(2)]
+    return [[line["nodeid"].rpartition("::")[2] for line in run.records_of("test")] for run in runs]
+
+
+def test_stepwise_continues_where_the_run_before_stopped(host: HostBoard, steps: Path) -> None:
+    assert run_twice(host, "--stepwise", steps, STACK) == [["test_one", "test_two"], ["test_two"]]
+
+
+@BOTH
+def test_last_failed_runs_the_failed_test_alone(host: HostBoard, steps: Path, workers: tuple[str, ...]) -> None:
+    assert run_twice(host, *workers, "--lf", steps, STACK)[1] == ["test_two"]
+
+
+def test_stepwise_with_workers_is_refused(host: HostBoard, steps: Path) -> None:
+    run = host.run_gate("-n", "1", "--stepwise", steps)
+    assert run.exit_status == 4 and "ERROR: --stepwise does nothing with -n" in run.text, run.text
+
+
+# The preconditions of a run
+
+
+@pytest.mark.parametrize(
+    ("options", "environment"),
+    [
+        (("--assert=plain",), {}),
+        (("-W", "ignore"), {"PYTHONOPTIMIZE": "1"}),
+        (("--noconftest",), {}),
+        (("-p", "no:fixtures.gate.plan"), {}),
+        (("-p", "no:fixtures.gate.run_end"), {}),
+        (("-p", "no:junitxml"), {}),
+        (("-p", "no:skipping"), {}),
+    ],
+    ids=str,
+)
+def test_weakened_run_is_refused(host: HostBoard, options: tuple[str, ...], environment: dict[str, str]) -> None:
+    run = host.run_gate(*options, BOOT, environment=environment)
+    assert run.exit_status == 4 and "OUTCOME" not in run.text, run.text
+    assert len(re.findall(r"^ERROR: .*(?:run it|run the gate) without ", run.text, re.MULTILINE)) == 1, run.text
+
+
+@pytest.mark.parametrize("obstacle", ["a file", "latest is a folder"])
+def test_folder_of_runs_that_cannot_be_used_is_a_usage_error(host: HostBoard, tmp_path: Path, obstacle: str) -> None:
+    runs = tmp_path / "own_runs"
+    if obstacle == "a file":
+        runs.touch()
+    else:
+        (runs / "latest").mkdir(parents=True)
+    run = host.run_gate(BOOT, environment={"HIL_RUNS": str(runs)})
+    assert run.exit_status == 4 and f"ERROR: {runs}" in run.text, run.text
+
+
+# A record that is read again
+
+
+def judge_again(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run `python -m fixtures.record`."""
+    command = [sys.executable, "-m", "fixtures.record", str(folder)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_record_that_was_changed_is_damaged(host: HostBoard) -> None:
+    (host.programs / "modprobe").write_text("#!/bin/sh\nexit 1\n")
+    host.run_gate(STACK)
+    path = (RUNS / "latest").resolve() / RECORD_FILE
+    assert "OUTCOME  bad, exit status 1" in judge_again(path.parent).stdout
+    *lines, verdict = path.read_text().splitlines()
+    forged = re.sub('"outcome": "bad", "exit_status": 1', '"outcome": "good", "exit_status": 0', verdict)
+    path.write_text("\n".join([*lines, "garbage", forged, ""]))
+    shown = judge_again(path.parent)
+    assert shown.returncode == 9 and "OUTCOME  record damaged, exit status 9" in shown.stdout, shown.stdout
+    assert f"line {len(lines) + 1} of the run record cannot be read" in " ".join(shown.stdout.split())
