@@ -14,13 +14,17 @@ from gate_run import ROOT, GateResult
 from host_board import HostBoard
 from hostile_text import SAMPLES, TEXT, find_harmful
 
+from fixtures.diagnosis import diagnose
 from fixtures.gate import progress
 from fixtures.gate.background_errors import BackgroundErrors
+from fixtures.gate.run_end import Result, print_result
 from fixtures.record import __main__ as record_program
-from fixtures.record.record import JUNIT_FILE, KINDS, REPORT_FILE, RunRecord
+from fixtures.record.record import _CHOICES as CHOICES
+from fixtures.record.record import JUNIT_FILE, KINDS, REPORT_FILE, RunRecord, read_record
 from fixtures.record.report import render_page
 from fixtures.record.summary import Summary, load_summary
 from fixtures.record.terminal import render
+from fixtures.record.verdict import decide
 from fixtures.untrusted_text import escape_lines, escape_unprintable
 
 pytest_plugins = ["host_board"]
@@ -125,14 +129,12 @@ def test_colours_of_pytest_are_kept_and_those_of_a_board_are_not(hostile: HostBo
 def write_hostile_record(folder: Path, text: str) -> Summary:
     """Write a record with the text in every field that can hold one, and return its summary."""
     values = {str: text, int: 1, float: 1.5, bool: True, list: [text], dict: {text: text}, NoneType: None}
-    choices = {"outcome": "bad", "source": "thread"}
+    outcomes = {"test": "failed", "verdict": "bad"}
     with RunRecord.create(folder, "sim", version="1") as record:
-        for kind, fields in KINDS.items():
-            record.write(
-                kind,
-                **{name: choices.get(name, values[types[0]]) for name, types in fields.items()}
-                | ({"outcome": "failed"} if kind == "test" else {}),
-            )
+        for kind, types in KINDS.items():
+            fields = {name: values[each[0]] for name, each in types.items()}
+            fields |= {name: allowed[0] for (of, name), allowed in CHOICES.items() if of == kind}
+            record.write(kind, **fields | ({"outcome": outcomes[kind]} if kind in outcomes else {}))
     return load_summary(record.folder)
 
 
@@ -206,6 +208,17 @@ def test_hostile_name_of_a_record_is_escaped(
     assert find_harmful(capsys.readouterr().err) == []
 
 
+def test_calibration_is_printed_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    summary = write_hostile_record(tmp_path, HOSTILE_LINE)
+    records = read_record(summary.folder)
+    with RunRecord.open(summary.folder) as record:
+        config = SimpleNamespace(getoption=lambda _: True)
+        print_result(config, Result(record, records, decide(records, diagnose(records))))  # type: ignore[arg-type]
+    *body, _verdict = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("--calibrate: ") for line in body)
+    assert find_harmful("\n".join(body)) == []
+
+
 def test_exception_after_the_verdict_is_printed_escaped(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,7 +230,7 @@ def test_exception_after_the_verdict_is_printed_escaped(
     hook = threading.excepthook
     hook(threading.ExceptHookArgs((ValueError, ValueError(TEXT), None, None)))
     printed = capsys.readouterr().err
-    assert "[/nothing]" in printed and find_harmful(printed) == []
+    assert "<script>" in printed and find_harmful(printed) == []
 
 
 def test_progress_bar_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
