@@ -128,7 +128,7 @@ def test_colours_of_pytest_are_kept_and_those_of_a_board_are_not(hostile: HostBo
 
 def write_hostile_record(folder: Path, text: str) -> Summary:
     """Write a record with the text in every field that can hold one, and return its summary."""
-    values = {str: text, int: 1, float: 1.5, bool: True, list: [text], dict: {text: text}, NoneType: None}
+    values = {str: text, int: 1, float: 1.5, bool: True, list: [text], dict: {text: [text]}, NoneType: None}
     outcomes = {"test": "failed", "verdict": "bad"}
     with RunRecord.create(folder, "sim", version="1") as record:
         for kind, types in KINDS.items():
@@ -140,7 +140,7 @@ def write_hostile_record(folder: Path, text: str) -> Summary:
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_hostile_record_is_shown_escaped(tmp_path: Path, name: str) -> None:
-    """Whoever wrote it: every field of every kind of line is hostile."""
+    """Every field of every kind of line is hostile."""
     summary = write_hostile_record(tmp_path, f"before\n{SAMPLES[name]}\nafter")
     *body, last = render(summary).splitlines()
     assert find_harmful("\n".join(body)) == [] and last.startswith("OUTCOME  ")
