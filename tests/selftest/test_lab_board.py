@@ -246,7 +246,7 @@ INVALID_VALUES = [
     ),
     ("cryptodev: {", "cryptodev: {<<: {module: a}, ", "17: cryptodev: found `<<`; expected the keys themselves"),
     ("cryptodev: {", "cryptodev: {true: 1, ", "17: cryptodev: found `true` as a key; expected text or a whole number"),
-    ("[tftpboot, booti]", "&a [*a]", "12: found an alias; expected the value itself"),
+    ("[tftpboot, booti]", "&a [*a]", "12: found the anchor &a; expected a value without an anchor"),
 ]
 
 
