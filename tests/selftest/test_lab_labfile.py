@@ -141,7 +141,7 @@ INVALID_VALUES = [
     (
         "kind: command",
         "settle: 0\n      kind: command",
-        "6: units[0].power.settle: found the number 0; expected 0.1 to 600 seconds",
+        "6: units[0].power.settle: found the number 0; expected 0.01 to 600 seconds",
     ),
     (
         COMMAND,
