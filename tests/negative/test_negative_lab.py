@@ -102,7 +102,7 @@ TABLE: dict[str, Row] = {
         set_console_url("loop://"), 9, r"(?s)printed nothing within 10 s|answers on its console"
     ),
     "power command fails": Row(
-        set_power_commands("echo fuse blown; false"), 9, r"exit status 1 .*\(output: fuse blown"
+        set_power_commands("expr 40 + 2; false"), 9, r"exit status 1 from 'expr …' .*\(output: 42"
     ),
     "power is stuck on": Row(leave_power_stuck_on, 9, "power-off failed: .* still answers on its console"),
     "power is stuck off": Row(set_power_commands("true"), 9, "power-on failed: .* printed nothing within 10 s"),

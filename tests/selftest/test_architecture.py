@@ -7,8 +7,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-GROUND = {"outcome", "cache", "layers", "architectures", "comparison", "qmp", "limits", "untrusted_text"}
-"""Modules that every room may import. They import nothing of the project."""
+GROUND = {
+    "outcome",
+    "cache",
+    "layers",
+    "architectures",
+    "comparison",
+    "qmp",
+    "limits",
+    "regular_file",
+    "untrusted_text",
+}
+"""Modules that every room may import. They import nothing of the project but `outcome`."""
 ROW = re.compile(r"^\| `(?P<room>\w+)` \|[^|]*\|(?P<allowed>[^|]*)\|$", re.MULTILINE)
 TABLE = {
     row["room"]: {name.strip() for name in row["allowed"].split(",")} - {""}
@@ -52,8 +62,8 @@ def test_room_imports_only_what_its_row_names(room: str) -> None:
 
 
 @pytest.mark.parametrize("module", sorted(GROUND))
-def test_ground_modules_import_nothing_of_the_project(module: str) -> None:
-    assert imported_rooms((ROOT / f"fixtures/{module}.py").read_text()) == set()
+def test_ground_modules_import_nothing_of_the_project_but_outcome(module: str) -> None:
+    assert imported_rooms((ROOT / f"fixtures/{module}.py").read_text()) <= {"outcome"} - {module}
 
 
 @pytest.mark.parametrize(

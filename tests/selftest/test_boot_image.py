@@ -1,11 +1,13 @@
 """Images are copied to the TFTP folder, and the boot commands name the copied files."""
 
+import os
 import re
 from pathlib import Path
 
 import pytest
 
-from fixtures.boot.image import Image, substitute
+from fixtures import limits
+from fixtures.boot.image import Image, substitute, tftp_subfolder
 from fixtures.outcome import LabError, UsageError
 
 
@@ -80,3 +82,32 @@ def test_unknown_placeholder_is_refused_and_known_ones_are_listed() -> None:
     expected = "boot command 'tftpboot {dtb}': unknown placeholder {dtb}; known are {kernel}, {server}"
     with pytest.raises(UsageError, match=re.escape(expected)):
         substitute("tftpboot {dtb}", {"server": "x", "kernel": "y"})
+
+
+@pytest.mark.parametrize("kind", ["named pipe", "device", "large"])
+def test_file_that_cannot_be_an_images_is_refused(tmp_path: Path, kind: str) -> None:
+    kernel = create_folder(tmp_path / "release", dtb="d") / "kernel.img"
+    match kind:
+        case "named pipe":
+            os.mkfifo(kernel)
+        case "device":
+            kernel.symlink_to("/dev/zero")
+        case "large":
+            kernel.touch()
+            os.truncate(kernel, limits.MAX_IMAGE_FILE_SIZE + 1)
+    with pytest.raises(UsageError, match=r"^--image .*/release: found kernel\.img; expected a regular file of at most"):
+        Image.from_folder(tmp_path / "release")
+
+
+def test_link_in_the_tftp_folder_is_not_followed(tmp_path: Path) -> None:
+    """Another user who may write to the folder cannot have a file of this user overwritten."""
+    image = Image.from_folder(create_folder(tmp_path / "image", kernel="k"))
+    precious = tmp_path / "precious"
+    precious.write_text("p")
+    target = tmp_path / tftp_subfolder("lab-1")
+    target.mkdir()
+    (target / "kernel").symlink_to(precious)
+    image.copy_to_tftp(tmp_path, "lab-1")
+    assert precious.read_text() == "p"
+    assert not (target / "kernel").is_symlink()
+    assert (target / "kernel").read_text() == "k"

@@ -11,7 +11,8 @@ from fixtures.boot import power_cycle
 from fixtures.lab.labfile import Command
 from fixtures.link.console import Console
 from fixtures.outcome import LabError
-from fixtures.power.switch import CommandPower, PowerSwitch, create_power_switch
+from fixtures.power.command import CommandPower
+from fixtures.power.switch import PowerSwitch, create_power_switch
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from fixtures import cache
-from fixtures.cache import compute_key, get_or_build, home
+from fixtures.cache import compute_key, get_or_build, home, scratch_folder
+from fixtures.outcome import LabError
 
 ROOT = Path(__file__).parents[2]
 
@@ -192,3 +194,62 @@ def test_new_build_with_an_old_timestamp_is_kept(tmp_path: Path) -> None:
     folder = get_or_build("thing", "0" * 16, lambda folder: os.utime(folder, (0, 0)), under=tmp_path)
     assert folder.is_dir()
     assert get_or_build("thing", "1" * 16, lambda _folder: None, under=tmp_path).is_dir() and folder.is_dir()
+
+
+# A host with several users
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o702])
+def test_home_that_others_can_write_to_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    home().chmod(mode)
+    with pytest.raises(LabError, match=rf"belongs to user \d+, mode {mode:04o}; expected it to be this user's"):
+        home()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to another user")
+def test_home_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    os.chown(home(), 65534, 65534)
+    with pytest.raises(LabError, match="belongs to user 65534, "):
+        home()
+
+
+@pytest.mark.parametrize("base", ["/dev/null", "/proc/none"])
+def test_home_that_cannot_be_created_is_a_lab_error(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", base)
+    with pytest.raises(LabError, match=rf"^the cache {base}/offload-hil cannot be used: .*\. Set XDG_CACHE_HOME$"):
+        home()
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder in place of /tmp."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_scratch_folder_is_private_and_replaces_that_of_a_killed_run(temporary: Path) -> None:
+    (temporary / "hil-a@1").mkdir()
+    with scratch_folder("hil-a@") as folder:
+        assert list(temporary.iterdir()) == [folder]
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert list(temporary.iterdir()) == []
+
+
+def test_link_in_place_of_a_scratch_folder_is_not_followed(temporary: Path) -> None:
+    (temporary / "other").mkdir()
+    (temporary / "other/file").touch()
+    (temporary / "hil-a@1").symlink_to(temporary / "other")
+    with scratch_folder("hil-a@") as folder:
+        assert not folder.is_symlink()
+    assert (temporary / "other/file").exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to another user")
+def test_scratch_folder_of_another_user_is_left_alone(temporary: Path) -> None:
+    foreign = temporary / "hil-a@1"
+    foreign.mkdir()
+    os.chown(foreign, 65534, 65534)
+    with scratch_folder("hil-a@") as folder:
+        assert sorted(temporary.iterdir()) == sorted([foreign, folder])

@@ -221,6 +221,16 @@ def test_symbolic_link_in_place_of_the_folder_is_refused(folder: Path, tmp_path:
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o722])
+def test_folder_in_which_others_can_remove_a_lease_is_refused(folder: Path, mode: int) -> None:
+    folder.mkdir()
+    folder.chmod(mode)
+    with pytest.raises(LabError, match=rf"found mode {mode:04o}, .*; expected 1777"):
+        acquire("virt/0", folder)
+    folder.chmod(mode | stat.S_ISVTX)
+    acquire("virt/0", folder).release()
+
+
 @pytest.mark.parametrize("exists", [True, False])
 def test_symbolic_link_in_place_of_the_file_is_refused(folder: Path, tmp_path: Path, exists: bool) -> None:
     victim = tmp_path / "victim"

@@ -18,10 +18,11 @@ from servers import wait_for_server
 from fixtures import qmp
 from fixtures.lab.labfile import Command, Pdudaemon, Qmp
 from fixtures.outcome import LabError
-from fixtures.power import switch
+from fixtures.power import command
+from fixtures.power.command import CommandPower
 from fixtures.power.pdudaemon import PdudaemonPower
 from fixtures.power.qmp import QmpPower
-from fixtures.power.switch import CommandPower, create_power_switch
+from fixtures.power.switch import create_power_switch
 from fixtures.qmp import execute
 
 QEMU = "qemu-system-aarch64"
@@ -45,21 +46,30 @@ def test_commands_are_run_by_the_shell(tmp_path: Path) -> None:
     assert log.read_text() == "off\nON\n"
 
 
-def test_exit_status_other_than_zero_is_a_lab_error() -> None:
-    switch = CommandPower(Command(on="echo asked; echo outlet 3 is locked >&2; exit 4", off="exit 1"))
+def script(folder: Path, text: str) -> Path:
+    """Return an executable shell script."""
+    path = folder / "relay"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_exit_status_other_than_zero_is_a_lab_error(tmp_path: Path) -> None:
+    relay = script(tmp_path, "echo asked; echo outlet 3 is locked >&2; exit 4")
+    switch = CommandPower(Command(on=f"{relay} --on 3", off="exit 1"))
     with pytest.raises(LabError) as caught:
         switch.on()
     assert str(caught.value) == (
-        "power: exit status 4 from 'echo asked; echo outlet 3 is locked >&2; exit 4' in the lab file (output:"
-        " asked\noutlet 3 is locked)"
+        f"power: exit status 4 from '{relay} …' in the lab file (output: asked\noutlet 3 is locked)"
     )
-    with pytest.raises(LabError, match=r"from 'exit 1' in the lab file \(output: \(none\)\)"):
+    with pytest.raises(LabError, match=r"from 'exit …' in the lab file \(output: \(none\)\)"):
         switch.off()
 
 
-def test_output_that_is_not_utf8_is_shown_escaped() -> None:
-    with pytest.raises(LabError, match=r"\(output: \\xff\\xfe\)"):
-        CommandPower(Command(on=r"printf '\377\376'; exit 1", off="true")).on()
+def test_output_that_is_not_printable_is_shown_escaped(tmp_path: Path) -> None:
+    relay = script(tmp_path, r"printf '\377\376\033[2J'; exit 1")
+    with pytest.raises(LabError, match=r"\(output: \\xff\\xfe\\x1b\[2J\)"):
+        CommandPower(Command(on=str(relay), off="true")).on()
 
 
 def test_missing_command_is_a_lab_error() -> None:
@@ -72,15 +82,15 @@ def test_command_has_no_standard_input() -> None:
 
 
 def test_command_timeout_is_a_lab_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(switch, "COMMAND_TIMEOUT", 0.3)
+    monkeypatch.setattr(command, "COMMAND_TIMEOUT", 0.3)
     started = time.monotonic()
-    with pytest.raises(LabError, match=r"power: 'sleep 60' in the lab file did not end within 0\.3 s"):
+    with pytest.raises(LabError, match=r"power: 'sleep …' in the lab file did not end within 0\.3 s"):
         CommandPower(Command(on="sleep 60", off="true")).on()
     assert time.monotonic() - started < 5
 
 
 def test_command_timeout_kills_the_processes_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(switch, "COMMAND_TIMEOUT", 0.5)
+    monkeypatch.setattr(command, "COMMAND_TIMEOUT", 0.5)
     pid = tmp_path / "pid"
     started = time.monotonic()
     with pytest.raises(LabError, match="did not end within"):
