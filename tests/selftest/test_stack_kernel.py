@@ -195,6 +195,7 @@ def test_superscript_size_of_a_module_is_malformed() -> None:
         "cryptodev -1 0 - Live 0x0",
         f"cryptodev {'1' * 5000} 0 - Live 0x0",
         f"cryptodev 1 {1 << 64} - Live 0x0",
+        f"cryptodev {1 << 32} 0 - Live 0x0",
         "cryptodev 1 0 - Alive 0x0",
         "cryptodev 1 0 -",
         "\x1b[2J 1",
@@ -212,6 +213,7 @@ def test_impossible_modules_line_is_a_product_failure(line: str) -> None:
         ["priority : ²"],
         ["priority : 1_000"],
         ["priority : 99999999999"],
+        ["priority : 4294967295"],
         [f"priority : {'1' * 5000}"],
         ["priority : 1", "refcnt : -1"],
         ["priority : 1", f"refcnt : {1 << 64}"],
@@ -252,6 +254,7 @@ def test_facts_are_of_limited_length(shell: LocalShell, tmp_path: Path) -> None:
         ("\n#hil one 0\n\n#hil other 0\n", ProductError),
         (f"\n#hil one {'1' * 5000}\n\n#hil two 0\n", ProductError),
         ("\n#hil one 0\n", LabError),
+        ("\n#hil one 655\n", LabError),
         ("", LabError),
     ],
 )
