@@ -15,7 +15,7 @@ from fixtures.architectures import TABLE, Architecture, ArchitectureName, Libc, 
 from fixtures.lab.board import load_board
 from fixtures.outcome import UsageError
 from fixtures.probe.build import buildable_targets, has_compat
-from fixtures.stack.symbols.elf import MACHINES, read_machine
+from fixtures.stack.symbols.elf_file import MACHINES, read_machine
 from fixtures.stack.symbols.libraries import default_folders, machine_of
 
 BOARDS = Path(__file__).parents[2] / "boards"

@@ -21,6 +21,7 @@ from fixtures.lab.board import Board, Flash, load_board
 from fixtures.lab.flash_state import FlashState
 from fixtures.lab.labfile import Console as ConsoleEntry
 from fixtures.lab.labfile import Tftp, Unit
+from fixtures.link import private_folder
 from fixtures.link.console import Console
 from fixtures.link.serial_shell import SerialShell
 from fixtures.outcome import LabError, UsageError
@@ -133,7 +134,8 @@ class Bench:
 @pytest.fixture
 def simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """Simulated unit of the board virt with the memories of this module."""
-    monkeypatch.setattr(flash_room, "STAGING_FOLDER", str(tmp_path))
+    for module in (flash_room, private_folder):
+        monkeypatch.setattr(module, "PARENT", str(tmp_path))
     with simulated_unit(tmp_path) as bench:
         yield bench
 
@@ -256,7 +258,7 @@ def test_full_disk_is_a_lab_error_before_the_file_is_copied(simulated: Bench, mo
         LabError, match=r"^flash: disk full on the board: .* bytes free, and the image's file 'itb' needs"
     ):
         simulated.flash("disk")
-    assert not (simulated.folder / "hil-itb").exists() and simulated.recorded_sha256("disk") is None
+    assert not list(simulated.folder.glob("hil-*")) and simulated.recorded_sha256("disk") is None
 
 
 def test_failing_write_command_in_linux_is_a_lab_error(simulated: Bench) -> None:

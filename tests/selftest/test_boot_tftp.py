@@ -1,6 +1,7 @@
 """The built-in TFTP server serves complete files of its folder, and only within the block."""
 
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import pytest
 from ports import find_free_udp_port
 from tftpy import TftpClient, TftpException
 
+from fixtures import limits
 from fixtures.boot import tftp, tftp_server
 from fixtures.lab.labfile import Console, Manual, Tftp, Unit
 from fixtures.outcome import LabError
@@ -89,6 +91,14 @@ def encode_request(name: str, *options: str, mode: str = "octet") -> bytes:
 
 
 MALFORMED = {
+    "block size that is negative": encode_request("hil-0/kernel", "blksize", "-8"),
+    "block size of 5000 digits": encode_request("hil-0/kernel", "blksize", "1" * 5000),
+    "transfer size that is no number": encode_request("hil-0/kernel", "tsize", "x"),
+    "time-out that is huge": encode_request("hil-0/kernel", "timeout", "9" * 400),
+    "option twice": encode_request("hil-0/kernel", "blksize", "8", "blksize", "1468"),
+    "name with a zero in it": b"\0\1hil-0\0/kernel\0octet\0",
+    "absolute name": encode_request("/etc/passwd"),
+    "option acknowledgement": b"\0\6blksize\x008\0",
     "block size that is no number": encode_request("hil-0/kernel", "blksize", "x"),
     "block size beyond a datagram": encode_request("hil-0/kernel", "blksize", "65500"),
     "option that is not ASCII": b"\0\1hil-0/kernel\0octet\0blksize\0\xff\xfe\0",
@@ -191,7 +201,7 @@ def test_packet_from_another_sender_does_not_end_a_transfer(kernel: tuple[int, b
 
 def test_transfers_of_vanished_clients_are_freed(kernel: tuple[int, bytes], tmp_path: Path) -> None:
     port, content = kernel
-    for _ in range(3 * tftp_server.MAX_TRANSFERS):
+    for _ in range(3 * limits.MAX_TRANSFERS):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
             gone.sendto(encode_request("hil-0/kernel"), ("127.0.0.1", port))
     deadline = time.monotonic() + 30
@@ -275,3 +285,68 @@ def test_refused_request_gets_an_error_packet(kernel: tuple[int, bytes], packet:
         client.settimeout(2)
         client.sendto(packet, ("127.0.0.1", kernel[0]))
         assert receive(client)[0] == b"\0\5\0" + bytes([code])
+
+
+def test_storm_of_acknowledgements_does_not_end_a_transfer(kernel: tuple[int, bytes], tmp_path: Path) -> None:
+    port, content = kernel
+    with raw_client(port) as client:
+        first, server = receive(client)
+        for number in range(3000):
+            client.sendto(b"\0\4" + (number % 65536).to_bytes(2, "big"), server)
+        assert first == b"\0\3\0\1"
+        assert download_kernel(port, tmp_path / "got") == content
+
+
+def test_transfers_of_one_address_are_limited(kernel: tuple[int, bytes], tmp_path: Path) -> None:
+    """Another host at the network takes as many transfers as it gets; the board still gets one."""
+    port, content = kernel
+    others = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2 * limits.MAX_TRANSFERS)]
+    try:
+        for other in others:
+            other.bind(("127.0.0.2", 0))
+            other.sendto(encode_request("hil-0/kernel"), ("127.0.0.1", port))
+        assert download_kernel(port, tmp_path / "got") == content
+    finally:
+        for other in others:
+            other.close()
+
+
+@pytest.mark.parametrize("times", [1, 100])
+def test_failure_of_the_thread_is_a_lab_error_with_its_cause(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, times: int
+) -> None:
+    """The server serves again after a failure, and stays down after many. No exception leaves the thread."""
+    left = [times]
+    resend = tftp_server.TftpServer._resend
+
+    def fail(server: tftp_server.TftpServer) -> None:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise MemoryError("no room")
+        resend(server)
+
+    monkeypatch.setattr(tftp_server.TftpServer, "_resend", fail)
+    unit = make_unit("127.0.0.1", find_free_udp_port())
+    failures = min(times, tftp_server.MAX_RESTARTS + 1)
+    message = rf"^TFTP: the server failed {failures} times, the first time with: MemoryError\('no room'\)"
+    with pytest.raises(LabError, match=message) as caught, tftp.provide_folder(unit) as at:
+        assert at.tftp and at.tftp.folder and unit.tftp
+        (at.tftp.folder / "hil-0").mkdir()
+        (at.tftp.folder / "hil-0/kernel").write_bytes(b"k" * 5000)
+        if times == 1:
+            time.sleep(1)
+            assert download_kernel(unit.tftp.port, tmp_path / "got") == b"k" * 5000
+        else:
+            deadline = time.monotonic() + 20
+            while any(thread.name == "TFTP server" for thread in threading.enumerate()):
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+    assert isinstance(caught.value.__cause__, MemoryError)
+
+
+def test_error_of_the_block_is_not_hidden_by_that_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tftp_server.TftpServer, "_resend", lambda _server: 1 / 0)
+    unit = make_unit("127.0.0.1", find_free_udp_port())
+    with pytest.raises(LabError, match=r"^the board is lost$"), tftp.provide_folder(unit):
+        time.sleep(0.5)
+        raise LabError("the board is lost")

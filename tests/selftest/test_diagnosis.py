@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fixtures.diagnosis import diagnose
+from fixtures.diagnosis.evidence import Observations, RegisteredDriver
 from fixtures.outcome import Evidence
 from fixtures.record.record import Record
 from fixtures.record.summary import summarise
@@ -404,3 +405,12 @@ def test_verdict_and_terminal_name_the_culprit() -> None:
     text = render(summarise([*records, line], Path("runs/x")))
     assert "CULPRIT  engine (likely): because wrong answers at engine, engine-explicit," in text
     assert "right ones at cryptodev below (AES-128-CBC)" in text
+
+
+@pytest.mark.parametrize("entry", ["x", "x y passed", f"x {'1' * 5000} passed", "x ² passed", "", "x 100 passed\n"])
+def test_entry_that_is_no_driver_is_ignored(entry: str) -> None:
+    run = Observations.from_records([promise([entry, *CANDIDATES])])
+    assert run.registered_drivers("AES-128-CBC") == {
+        PROMISED: RegisteredDriver(150, "passed"),
+        "cbc(aes-generic)": RegisteredDriver(100, "passed"),
+    }

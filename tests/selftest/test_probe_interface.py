@@ -27,10 +27,12 @@ from fixtures.probe.interface import (
     why_not_runnable,
 )
 from fixtures.probe.interface_table import table
+from fixtures.probe.wire import seal
 
 DATA = Path(__file__).parent / "data/probe"
 BOARDS = Path(__file__).parents[2] / "boards"
 VIRT = {"promised": "AES-128-CBC", "chained": "AES-128-CTR", "cipher": "AES-128-ECB", "digest": "SHA256"}
+HELLO = "hello 1 cryptodev"
 ROWS = {row.name: row for row in table(VIRT)}
 MACHINE = platform.machine()
 
@@ -154,7 +156,7 @@ def test_algorithm_missing_only_for_32_bit_callers_is_attributed_to_cryptodev() 
 
 
 def test_missing_algorithm_is_reported_as_lacking() -> None:
-    assert parse_rows(["row crypt-1MiB done 0 lacks=cipher", "end 1"])["crypt-1MiB"].lacks == "cipher"
+    assert parse_rows([HELLO, "row crypt-1MiB done 0 lacks=cipher", "end 1"])["crypt-1MiB"].lacks == "cipher"
     assert not recorded_results("native")["crypt-1MiB"].lacks
 
 
@@ -176,13 +178,68 @@ def test_only_algorithms_of_the_board_file_are_promised(lacks: str, promised: bo
 
 
 def test_row_without_facts_is_parsed() -> None:
-    assert parse_rows(["row poll died 9 ", "end 1"])["poll"] == RowResult("died", 9, {})
+    assert parse_rows([HELLO, "row poll died 9 ", "end 1"])["poll"] == RowResult("died", 9, {})
 
 
-@pytest.mark.parametrize("lines", [["hello 1 cryptodev", "row poll done 0 poll=1"], ["row poll done 0 ", "end 2"]])
+@pytest.mark.parametrize("lines", [[], [HELLO, "row poll done 0 poll=1"]])
 def test_missing_end_mark_is_a_lab_error(lines: list[str]) -> None:
     with pytest.raises(LabError, match="end mark is missing"):
         parse_rows(lines)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["end 0"],
+        ["hello 2 cryptodev", "end 0"],
+        ["hello 1 afalg", "end 0"],
+        ["row poll done 0 poll=1", "end 1"],
+        [HELLO, "row poll done 0 poll=1", "row poll done 0 poll=1", "end 2"],
+        [HELLO, "row poll done 0 poll=1 poll=2", "end 1"],
+        [HELLO, "row poll done 0 poll", "end 1"],
+        [HELLO, "row poll done 0 =1", "end 1"],
+        [HELLO, "row poll done 0", "end 1"],
+        [HELLO, "row poll done 9 poll=1", "end 1"],
+        [HELLO, "row poll died 0 ", "end 1"],
+        [HELLO, "row poll died -1 ", "end 1"],
+        [HELLO, f"row poll died {'1' * 5000} ", "end 1"],
+        [HELLO, "row poll lost 0 ", "end 1"],
+        [HELLO, "row poll late 0 ", "row dup done 0 ", "end 2"],
+        [HELLO, "row ", "end 1"],
+        [HELLO, "row poll done 0 poll=1", "end 2"],
+        [HELLO, "end x"],
+        [HELLO, f"end {'1' * 5000}"],
+        [HELLO, "end 0", "row poll done 0 poll=1"],
+        [HELLO, "ended", "end 0"],
+        [HELLO, "", "end 0"],
+    ],
+)
+def test_line_that_is_not_in_the_protocol_is_a_product_failure(lines: list[str]) -> None:
+    with pytest.raises(ProductError, match="has a line that does not belong there: ") as caught:
+        parse_rows(lines)
+    assert len(str(caught.value)) < 500
+
+
+def test_crash_of_the_probe_itself_is_a_product_failure() -> None:
+    with pytest.raises(ProductError, match="the probe was ended by SIGSEGV opening, after 0 rows"):
+        parse_rows([HELLO, "died SIGSEGV opening"])
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["end 0"], "0 rows of cryptodev's interface, of 112"),
+        (["row poll done 0 poll=1 events=out", "end 1"], "1 rows of cryptodev's interface, of 112"),
+        (["row no-such-row late 0 ", "end 1"], "1 rows of cryptodev's interface, of 112"),
+    ],
+)
+def test_rows_that_are_missing_or_unknown_are_a_product_failure(tmp_path: Path, lines: list[str], message: str) -> None:
+    output = "".join(f"{seal(number, line)}\n" for number, line in enumerate([HELLO, *lines]))
+    program = tmp_path / "probe"
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{output}END\n")
+    program.chmod(0o755)
+    with pytest.raises(ProductError, match=message):
+        run_rows(LocalShell(), str(program), "/dev/null", VIRT, ROWS)
 
 
 def test_device_that_cannot_be_opened_is_a_product_failure() -> None:
@@ -216,12 +273,12 @@ def program(folder: Path) -> str:
 @NEEDS_PROBE
 def test_real_probe_reports_a_missing_device(program: str) -> None:
     with pytest.raises(ProductError, match="ENOENT"):
-        run_rows(LocalShell(), program, "/dev/no-such-crypto", VIRT)
+        run_rows(LocalShell(), program, "/dev/no-such-crypto", VIRT, ROWS)
 
 
 @NEEDS_PROBE
 def test_real_probe_runs_every_row_on_a_foreign_device(program: str) -> None:
-    given = run_rows(LocalShell(), program, "/dev/null", VIRT)
+    given = run_rows(LocalShell(), program, "/dev/null", VIRT, ROWS)
     assert given.keys() == ROWS.keys()
     assert given["session-of-nothing-EINVAL"].facts == {"session": "ENOTTY"}
     assert given["session-cipher"].lacks == "11/0:ENOTTY"
@@ -255,13 +312,13 @@ def another_ioctl(folder: Path) -> str:
 @NEEDS_PROBE
 def test_row_that_hangs_is_killed_and_ends_the_run(program: str, another_ioctl: str) -> None:
     shell = LocalShell(environment={"LD_PRELOAD": another_ioctl, "HANG": "1"})
-    given = run_rows(shell, program, "/dev/null", VIRT, timeout=1)
+    given = run_rows(shell, program, "/dev/null", VIRT, ROWS, timeout=1)
     assert given == {"session-cipher": RowResult("late", 0, {})}
 
 
 @NEEDS_PROBE
 def test_row_that_crashes_does_not_stop_the_others(program: str, another_ioctl: str) -> None:
-    given = run_rows(LocalShell(environment={"LD_PRELOAD": another_ioctl}), program, "/dev/null", VIRT)
+    given = run_rows(LocalShell(environment={"LD_PRELOAD": another_ioctl}), program, "/dev/null", VIRT, ROWS)
     assert given.keys() == ROWS.keys()
     assert given["session-cipher"] == RowResult("died", 6, {})
     assert "ended by SIGABRT" in describe_mismatch(ROWS["session-cipher"], given["session-cipher"], False)

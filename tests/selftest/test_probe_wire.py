@@ -1,13 +1,14 @@
 """The wire format: damage between probe and host is detected, and undamaged output is parsed."""
 
 import random
+import time
 import zlib
 from dataclasses import dataclass, replace
 
 import pytest
 
 from fixtures.link.shell import CommandResult
-from fixtures.outcome import LabError
+from fixtures.outcome import LabError, ProductError
 from fixtures.probe.protocol import Probe, ProbeCrash
 from fixtures.probe.wire import (
     Answer,
@@ -76,7 +77,7 @@ class Replay:
 
 def run_replay(output: bytes, status: int = 0) -> list[tuple[Answer, ...]]:
     """Return the answers to GROUPS that the harness parses from an output of the probe."""
-    given = Probe(Replay(output, status), "/tmp/hil-probe").run_groups("engine", GROUPS)
+    given = Probe(Replay(output, status), "hil-probe").run_groups("engine", GROUPS)
     return [group.answers for group in given]
 
 
@@ -200,25 +201,91 @@ def test_seal_is_the_crc32_of_number_and_words() -> None:
     assert seal(7, "end 0 0") == f"@7 end 0 0 #{zlib.crc32(b'7 end 0 0'):08x}"
 
 
-@pytest.mark.parametrize(
-    ("at", "words"),
-    [
-        (0, "hello 2 engine"),
-        (3, "group 0 AES-128-CBC decrypt 3"),
-        (3, "group 1 AES-128-CBC encrypt 3"),
-        (6, "a 0.2 00"),
-        (6, "a 1.1 00"),
-        (6, "a 0.1 0g"),
-        (8, "done 0 2 0.0001 software"),
-        (8, "done 0 3 fast software"),
-        (8, "repeated 0 3 0.0 0.0 software"),
-        (12, "end 2 3"),
-        (12, "ended"),
-    ],
-)
+NOT_IN_THE_PROTOCOL = [
+    (0, "hello 2 engine"),
+    (0, "hello 1"),
+    (0, "hello 1 engine devcrypto"),
+    (0, "version OpenSSL 3.0.22 25 Aug 2026"),
+    (1, "hello 1 engine"),
+    (1, "note"),
+    (2, "version OpenSSL 3.0.22 25 Aug 2026"),
+    (3, "group 0 AES-128-CBC decrypt 3"),
+    (3, "group 1 AES-128-CBC encrypt 3"),
+    (3, f"group {'9' * 5000} AES-128-CBC encrypt 3"),
+    (4, "p 0.0 -"),
+    (5, "a 0.0 -"),
+    (5, "e 0.0 an answer that began"),
+    (6, "a 0.2 00"),
+    (6, "a 1.1 00"),
+    (6, "a 0.1 0g"),
+    (6, "a 0.1 0"),
+    (6, "a 0.1 ="),
+    (6, "a 0.-1 00"),
+    (6, "died SIGSEGV 0.0.0"),
+    (6, "died SIGSEGV 0.3"),
+    (6, "died SIGSEGV 2.0"),
+    (6, "died SIGSEGV now"),
+    (6, "died \\x1b[2J opening"),
+    (7, "e 0.2 "),
+    (8, "a 0.3 00"),
+    (8, "done 0 2 0.0001 software"),
+    (8, "done 0 3 fast software"),
+    (8, "done 0 3 inf x"),
+    (8, "done 0 3 nan x"),
+    (8, "done 0 3 -0.5 x"),
+    (8, "done 0 3 1e400 x"),
+    (8, f"done 0 3 {'1' * 5000}.0 x"),
+    (8, "done 0 3 0.5 "),
+    (8, "repeated 0 3 0.0 0.0 software"),
+    (8, "end 2 4"),
+    (10, "group 1 SHA1 digest 1"),
+    (12, "end 2 3"),
+    (12, "ended"),
+    (12, "group 2 SHA1 digest 1"),
+    (12, "done 1 1 0.000020000 software"),
+    (12, ""),
+]
+
+
+@pytest.mark.parametrize(("at", "words"), NOT_IN_THE_PROTOCOL, ids=[words[:40] for _, words in NOT_IN_THE_PROTOCOL])
 def test_lines_that_do_not_fit_the_tasks_are_refused(at: int, words: str) -> None:
     lines = [*LINES[:at], words, *LINES[at + 1 :]]
-    with pytest.raises(LabError, match=r"does not fit its input"):
+    with pytest.raises(ProductError, match=r"does not fit its input") as caught:
+        run_replay(b"".join(seal_lines(lines)))
+    assert len(str(caught.value)) < 500
+
+
+NO_PART = [at for at, line in enumerate(LINES) if not line.startswith("p ")]
+"""Without a part of an answer, or with another one, the answer is a wrong one, and in the protocol."""
+
+
+@pytest.mark.parametrize("at", NO_PART)
+def test_sealed_output_that_lacks_a_line_is_refused(at: int) -> None:
+    """The numbers of the lines have no gap: a board left the line out, and none was lost on the way."""
+    last = at == len(LINES) - 1
+    expected = (LabError, "end mark is missing") if last else (ProductError, "does not fit its input")
+    with pytest.raises(expected[0], match=expected[1]):
+        run_replay(b"".join(seal_lines(LINES[:at] + LINES[at + 1 :])))
+
+
+@pytest.mark.parametrize("at", NO_PART)
+def test_sealed_output_that_repeats_a_line_is_refused(at: int) -> None:
+    with pytest.raises(ProductError, match="does not fit its input"):
+        run_replay(b"".join(seal_lines([*LINES[: at + 1], *LINES[at:]])))
+
+
+def test_sealed_lines_in_another_order_are_refused() -> None:
+    rng = random.Random(4)
+    for _ in range(300):
+        shuffled = rng.sample(LINES, len(LINES))
+        if shuffled != LINES:
+            with pytest.raises((ProductError, LabError)):
+                run_replay(b"".join(seal_lines(shuffled)))
+
+
+def test_answers_of_another_layer_are_refused() -> None:
+    lines = ["hello 1 openssl", *LINES[1:]]
+    with pytest.raises(ProductError, match="layer engine: the probe answered at layer 'openssl'"):
         run_replay(b"".join(seal_lines(lines)))
 
 
@@ -264,11 +331,19 @@ def test_pattern_follows_its_vector_and_repeated_answers_are_expanded() -> None:
     vectors = tuple(replace(VECTORS[0], pattern=pattern) for pattern in ("split 1", "split 2", "many 3", "bare"))
     group = VectorGroup("AES-128-CBC", "encrypt", "pieces", "here", vectors)
     assert encode([group]).splitlines()[2:5] == [b"1 = = = split 2", b"2 = = = many 3", b"3 = = = bare"]
-    lines = ["group 0 AES-128-CBC encrypt 4", "a 0.0 ab", "a 0.1 =", "e 0.2 too many", "a 0.3 =", "done 0 4 0.1 nobody"]
+    lines = [
+        *LINES[:3],
+        "group 0 AES-128-CBC encrypt 4",
+        "a 0.0 ab",
+        "a 0.1 =",
+        "e 0.2 too many",
+        "a 0.3 =",
+        "done 0 4 0.1 nobody",
+    ]
     (given,) = parse_transcript(lines, [group]).groups
     assert given.answers == (Answer(b"\xab", ""), Answer(b"\xab", ""), Answer(b"", "too many"), Answer(b"\xab", ""))
-    with pytest.raises(LabError, match="does not fit its input"):
-        parse_transcript([lines[0], "a 0.0 ="], [group])
+    with pytest.raises(ProductError, match="does not fit its input"):
+        parse_transcript([*lines[:4], "a 0.0 ="], [group])
 
 
 def test_repeat_is_parsed_between_groups() -> None:
@@ -277,5 +352,39 @@ def test_repeat_is_parsed_between_groups() -> None:
         [*LINES[:9], "repeated 1 256 0.5 0.25 engine devcrypto", "end 2 3"], [GROUPS[0], task]
     )
     assert transcript.ended and transcript.repeats[0].operations == 256 and transcript.repeats[0].cpu_seconds == 0.25
-    with pytest.raises(LabError, match="no repeat belongs here"):
+    with pytest.raises(ProductError, match="no repeat belongs here"):
         parse_transcript([*LINES[:3], "repeated 0 256 0.5 0.25 software"], [GROUPS[0]])
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["repeated 0 255 0.5 0.25 software"],
+        ["repeated 0 257 0.5 0.25 software"],
+        ["e 0.0 EIO", "repeated 0 256 0.5 0.25 software"],
+        ["e 0.1 EIO", "repeated 0 255 0.5 0.25 software"],
+        ["e 0.0 EIO", "e 0.0 EIO", "repeated 0 255 0.5 0.25 software"],
+        ["repeated 0 256 nan 0.25 software"],
+        ["repeated 0 256 0.5 -0.25 software"],
+        ["repeated 1 256 0.5 0.25 software"],
+        ["group 0 AES-128-CBC decrypt 256"],
+        ["a 0.0 00"],
+    ],
+)
+def test_impossible_result_of_a_repeat_is_refused(lines: list[str]) -> None:
+    with pytest.raises(ProductError, match="does not fit its input"):
+        parse_transcript([*LINES[:3], *lines, "end 1 0"], [Repeat("AES-128-CBC", "decrypt", 256, 4096)])
+
+
+@pytest.mark.parametrize("lines", [["end 0 0"], ["hello 1 engine", "end 0 0"], ["version ", "hello 1 engine"]])
+def test_output_without_a_whole_opening_is_refused(lines: list[str]) -> None:
+    with pytest.raises(ProductError, match="does not fit its input"):
+        parse_transcript(lines, [])
+
+
+def test_many_notes_and_parts_are_parsed_in_linear_time() -> None:
+    notes, parts = ["note x"] * 200_000, [f"p 0.0 {'00' * 200}"] * 100_000
+    lines = [LINES[0], *notes, *LINES[1:4], *parts]
+    started = time.monotonic()
+    assert len(parse_transcript(lines, GROUPS).hello.notes) == len(notes)
+    assert time.monotonic() - started < 10

@@ -1,6 +1,8 @@
 """The shell over the console, with real shells behind a line with many kinds of faults."""
 
+import os
 import random
+import secrets
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -288,7 +290,21 @@ def test_agent_left_by_a_killed_run_is_replaced(tmp_path: Path) -> None:
         first = SerialShell(console).run("pwd").text.strip()
         second = SerialShell(console).run("pwd").text.strip()
         assert Path(second).is_dir()
-        assert first == second  # the folder of the same login shell, created again
+        assert not Path(first).exists()
+
+
+def test_folder_of_the_agent_that_exists_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if another user of the board had guessed its name, and put a link there."""
+    monkeypatch.setattr(secrets, "token_hex", lambda _size: f"{os.getpid()}")
+    (tmp_path / "theirs").mkdir()
+    guessed = Path(f"/tmp/hil.{os.getpid()}")
+    guessed.symlink_to(tmp_path / "theirs")
+    try:
+        with logged_in(tmp_path) as (_, console), pytest.raises(LabError, match="no shell prompt accepted a command"):
+            SerialShell(console)
+    finally:
+        guessed.unlink()
+    assert list((tmp_path / "theirs").iterdir()) == []
 
 
 def test_transfer_uses_most_of_the_line_speed(tmp_path: Path) -> None:

@@ -26,3 +26,8 @@ def test_stack_is_empty_if_the_kernel_does_not_show_it() -> None:
 
 def test_empty_output_means_no_blocked_task() -> None:
     assert parse_blocked_tasks("") == []
+
+
+def test_first_hundred_tasks_are_kept() -> None:
+    printed = "".join(f"task: {number}\n[<0>] wait+0x1/0x2\n" for number in range(1000))
+    assert [task.task for task in parse_blocked_tasks(printed)] == [str(number) for number in range(100)]

@@ -132,8 +132,15 @@ def test_report_uses_the_board_files_spelling(board: Board) -> None:
 
 def test_engines_folder_is_read_from_openssl_version() -> None:
     assert Path(engines_folder(LocalShell())).is_absolute()
-    with pytest.raises(ProductError, match=r"printed no ENGINESDIR line but: version: Option unknown"):
+    with pytest.raises(ProductError, match=r"printed no ENGINESDIR line but: 'version: Option unknown"):
         parse_engines_folder("version: Option unknown -e\n")
+
+
+@pytest.mark.parametrize("folder", ["engines", "", "/" + "x" * 5000])
+def test_engines_folder_that_is_no_path_is_a_product_failure(folder: str) -> None:
+    with pytest.raises(ProductError, match="no engines folder") as caught:
+        parse_engines_folder(f'ENGINESDIR: "{folder}"\n')
+    assert len(str(caught.value)) < 500
 
 
 def test_missing_engine_file_lists_the_engines_folder(tmp_path: Path) -> None:
@@ -142,7 +149,7 @@ def test_missing_engine_file_lists_the_engines_folder(tmp_path: Path) -> None:
     (tmp_path / "openssl").chmod(0o755)
     shell = LocalShell(environment={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
     assert engine_path(shell, "devcrypto") == f"{tmp_path}/devcrypto.so"
-    with pytest.raises(ProductError, match=r"afalg\.so is missing; the engines folder holds: devcrypto\.so openssl"):
+    with pytest.raises(ProductError, match=r"afalg\.so is missing; the engines folder holds: 'devcrypto\.so openssl"):
         engine_path(shell, "afalg")
 
 

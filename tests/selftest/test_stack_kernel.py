@@ -55,7 +55,7 @@ def test_modules_are_parsed() -> None:
 
 
 def test_malformed_modules_line_is_refused_with_its_number() -> None:
-    with pytest.raises(ProductError, match=r"/proc/modules:2: .*found: cat: error"):
+    with pytest.raises(ProductError, match=r"/proc/modules:2: .*found: 'cat: error"):
         parse_modules("cryptodev 36864 0 - Live 0x0\ncat: error\n")
 
 
@@ -91,7 +91,7 @@ def test_crypto_drivers_are_read_over_the_shell() -> None:
     ("broken", "message"),
     [
         ("name : a\nno colon here\n", "/proc/crypto:2: expected 'key : value'"),
-        ("name : a\ndriver : b\npriority : 1\n\nname : a\npriority : 1\n", "/proc/crypto:5: .*'driver'"),
+        ("name : a\ndriver : b\npriority : 1\n\nname : a\npriority : 1\n", "/proc/crypto:5: .*driver ''"),
         ("name : a\ndriver : b\npriority : high\n", "/proc/crypto:1: .*high"),
     ],
 )
@@ -161,7 +161,7 @@ def test_module_version_is_read_from_the_kernel_log(shell: LocalShell, tmp_path:
 
 
 def test_build_id_of_a_file_that_is_not_elf_is_a_product_failure() -> None:
-    with pytest.raises(ProductError, match=r"not a readable ELF file \(9 bytes"):
+    with pytest.raises(ProductError, match=r"^not an ELF file that can be read: no ELF header in 9 bytes"):
         build_id(b"not an el")
 
 
@@ -188,5 +188,78 @@ def test_superscript_size_of_a_module_is_malformed() -> None:
         parse_modules("cryptodev ² 0 - Live 0x0")
 
 
-def test_superscript_reference_count_of_a_module_counts_as_zero() -> None:
-    assert parse_modules("cryptodev 1 ² - Live 0x0")["cryptodev"].refcnt == 0
+@pytest.mark.parametrize(
+    "line",
+    [
+        "cryptodev 1 ² - Live 0x0",
+        "cryptodev -1 0 - Live 0x0",
+        f"cryptodev {'1' * 5000} 0 - Live 0x0",
+        f"cryptodev 1 {1 << 64} - Live 0x0",
+        f"cryptodev {1 << 32} 0 - Live 0x0",
+        "cryptodev 1 0 - Alive 0x0",
+        "cryptodev 1 0 -",
+        "\x1b[2J 1",
+    ],
+)
+def test_impossible_modules_line_is_a_product_failure(line: str) -> None:
+    with pytest.raises(ProductError, match=r"^/proc/modules:1: expected name, size") as caught:
+        parse_modules(line)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["priority : ²"],
+        ["priority : 1_000"],
+        ["priority : 99999999999"],
+        ["priority : 4294967295"],
+        [f"priority : {'1' * 5000}"],
+        ["priority : 1", "refcnt : -1"],
+        ["priority : 1", f"refcnt : {1 << 64}"],
+        ["priority : 1", "selftest : passed 100 passed"],
+        ["priority : 1", "driver : two words"],
+        ["priority : 1", "driver : \x1b[2J"],
+        ["priority : 1", "driver :"],
+        ["priority : 1", f"driver : {'x' * 128}"],
+    ],
+)
+def test_impossible_crypto_entry_is_a_product_failure(lines: list[str]) -> None:
+    with pytest.raises(ProductError, match=r"^/proc/crypto:1: a block without a usable ") as caught:
+        parse_crypto("\n".join(["name : a", "driver : b", *lines]))
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 400
+
+
+def test_longest_name_of_the_kernel_is_accepted() -> None:
+    name = "x" * 127  # CRYPTO_MAX_ALG_NAME is 128, with the terminating zero
+    assert parse_crypto(f"name : {name}\ndriver : {name}\npriority : -1\n")[0].driver == name
+
+
+@pytest.mark.parametrize("release", ["9" * 5000, f"6.{'1' * 5000}", "\u0666.\u0661", ""])
+def test_release_that_is_no_version_counts_as_old(release: str) -> None:
+    assert afalg_reaches_accelerators(release) is True
+
+
+def test_facts_are_of_limited_length(shell: LocalShell, tmp_path: Path) -> None:
+    write_program(tmp_path, "openssl", f"echo {'x' * 5000}; echo 'ENGINESDIR: \"{'y' * 5000}\"'")
+    write_program(tmp_path, "uname", f"echo {'z' * 5000}")
+    assert max(len(value) for value in read_facts(shell, "cryptodev").values()) == 256
+
+
+@pytest.mark.parametrize(
+    ("printed", "error"),
+    [
+        ("\n#hil two 0\n\n#hil one 0\n", ProductError),
+        ("\n#hil one 0\n\n#hil one 0\n\n#hil two 0\n", ProductError),
+        ("\n#hil one 0\n\n#hil other 0\n", ProductError),
+        (f"\n#hil one {'1' * 5000}\n\n#hil two 0\n", ProductError),
+        ("\n#hil one 0\n", LabError),
+        ("\n#hil one 655\n", LabError),
+        ("", LabError),
+    ],
+)
+def test_end_markers_must_be_those_of_the_commands(tmp_path: Path, printed: str, error: type[Exception]) -> None:
+    (tmp_path / "printed").write_text(printed)
+    hostile = LocalShell(shell=("sh", "-c", f"cat {tmp_path}/printed"))  # whatever it is asked to run
+    with pytest.raises(error):
+        run_batch(hostile, {"one": "true", "two": "true"})

@@ -11,7 +11,16 @@ from local_shell import LocalShell
 
 from fixtures.lab.board import Counter, Interrupts
 from fixtures.outcome import ProductError
-from fixtures.stack.witness import Reading, compute_proof, idle_rate, prove, read_witness, sum_counters, sum_interrupts
+from fixtures.stack.witness import (
+    Reading,
+    compute_proof,
+    idle_rate,
+    parse_uptime,
+    prove,
+    read_witness,
+    sum_counters,
+    sum_interrupts,
+)
 
 DATA = Path(__file__).parent / "data" / "stack"
 
@@ -50,6 +59,54 @@ def test_line_that_several_patterns_match_counts_once() -> None:
 def test_text_without_an_interrupts_heading_is_refused() -> None:
     with pytest.raises(ProductError, match="/proc/interrupts:1: expected a heading of CPU0"):
         sum_interrupts("cat: /proc/interrupts: Permission denied\n", [re.compile("x")])
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        "CPUx\n 1: 5 dev\n",
+        f"CPU{'1' * 5000}\n",
+        f"CPU0\n 1: {'1' * 5000} dev\n",
+        f"CPU0\n 1: {1 << 64} dev\n",
+        "\x1b[2J\n",
+        "",
+    ],
+)
+def test_impossible_interrupts_are_a_product_failure(printed: str) -> None:
+    with pytest.raises(ProductError, match=r"^/proc/interrupts:\d: expected ") as caught:
+        sum_interrupts(printed, [re.compile("dev")])
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 300
+
+
+def test_interrupts_of_many_cpus_are_read_in_linear_time() -> None:
+    cpus, started = 100_000, time.monotonic()
+    printed = " ".join(f"CPU{number % 9999}" for number in range(cpus)) + "\n 1:" + " 1" * cpus + " dev\n"
+    assert sum_interrupts(printed, [re.compile("dev$")]) == cpus
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("value", ["-1", "²", "1_0", "1" * 5000, str(1 << 64), "inf"])
+def test_impossible_counter_is_a_product_failure(value: str) -> None:
+    with pytest.raises(ProductError, match="/a/count: expected a decimal number, found") as caught:
+        sum_counters(f"{value} /a/count\n")
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("printed", ["", "inf nan\n", "1.0\n", "-1.00 2.00\n", f"{'1' * 5000}.00 1.00", "cat: no\n"])
+def test_impossible_uptime_is_a_product_failure(printed: str) -> None:
+    with pytest.raises(ProductError, match=r"^/proc/uptime:1: expected two numbers of seconds"):
+        parse_uptime(printed)
+
+
+def test_number_of_devices_is_limited(tmp_path: Path) -> None:
+    (tmp_path / "devices").mkdir()
+    for number in range(65):
+        (tmp_path / f"devices/{number}.jr").touch()
+    witness = Interrupts(
+        kind="interrupts", name="rings", match="{device}$", device=f"{tmp_path}/devices/*", per_operation=1
+    )
+    with pytest.raises(ProductError, match=r"65 devices match .*, the limit is 64"):
+        read_witness(LocalShell(), witness)
 
 
 def test_counters_are_added_up() -> None:

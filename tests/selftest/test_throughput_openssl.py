@@ -80,6 +80,13 @@ def test_missing_openssl_cnf_is_no_failed_call() -> None:
         ("1464829952.00 from 1", "nan from 1", "1: 0"),
         ("1464829952.00 from 1", "inf from 1", "1: 0"),
         ("1464829952.00 from 1", "+R:7 from 1", "1: 0"),
+        ("1464829952.00 from 1", "1e300 from 1", "1: 0"),
+        ("1464829952.00 from 1", "-1464829952.00 from 1", "1: 0"),
+        ("1464829952.00 from 1", "1_0.0 from 1", "1: 0"),
+        ("1464829952.00 from 1", "99999999999999.00 from 1", "1: 0"),
+        ("1464829952.00 from 1", f"{'1' * 5000} from 1", "1: 0"),
+        ("1464829952.00 from 1", f"1464829952.00 from {'1' * 5000}", "found 0: 1.48048e"),
+        ("\n+F:25:", "\nGot: +F:25:AES-128-CBC:1464829952.00 from 1\n+F:25:", "each of 2 children"),
         ("1464829952.00 from 1", "1464829952.00 from 2", "found 0: 1.48048e[+]09, 2: 1.46483e[+]09"),
         ("\n+F:25:AES-128-CBC:2945305600.00", "\n+F:25:AES-128-CBC:2945305700.00", "the sum of the children"),
         ("\n+F:25:AES-128-CBC:2945305600.00", "", r"the sum of the children; found \[\]"),
@@ -168,11 +175,27 @@ def test_line_of_a_child_does_not_split_a_result(tmp_path: Path) -> None:
 
 def test_output_cut_short_is_a_lab_error() -> None:
     shell = LocalShell(replace={"hil after 0": "exit"})
-    with pytest.raises(LabError, match="2 of 3 parts arrived"):
+    with pytest.raises(LabError, match="no end marker of after in"):
         measure(shell, "openssl", "", "sha256", 1, (16,), repeats=1)
 
 
 def test_superscript_ticks_are_malformed() -> None:
     """`str.isdigit` accepts them, and `int` does not."""
-    with pytest.raises(ProductError, match="/proc/stat:1: expected cpu"):
-        parse_cpu_ticks("cpu ² 2 3 4 5 6 7")
+    for number in ("²", "-1", "1" * 5000, str(1 << 64)):
+        with pytest.raises(ProductError, match="/proc/stat:1: expected cpu") as caught:
+            parse_cpu_ticks(f"cpu {number} 2 3 4 5 6 7")
+        assert len(str(caught.value)) < 300
+
+
+def test_cpu_time_that_goes_backwards_is_a_product_failure(tmp_path: Path) -> None:
+    stat = tmp_path / "stat"
+    stat.write_text("cpu 100 0 0 0 0 0 0\n")
+    (tmp_path / "openssl").write_text(
+        f"#!/bin/sh\necho 'cpu 99 0 0 0 0 0 0' >{stat}\n"
+        "printf 'Got: +H:1024 from 0\\nGot: +F:25:X:10.00 from 0\\n+F:25:X:10.00\\n'\n"
+    )
+    (tmp_path / "openssl").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    shell = LocalShell(replace={"/proc/stat": str(stat)}, environment={"PATH": path})
+    with pytest.raises(ProductError, match="/proc/stat went backwards"):
+        measure(shell, "openssl", "", "x", 1, (1024,), repeats=1)

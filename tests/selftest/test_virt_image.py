@@ -15,6 +15,7 @@ import pytest
 from symbols_build import build
 
 from fixtures.outcome import LabError
+from fixtures.virt import debian, image
 from fixtures.virt.faults import Fault
 from fixtures.virt.image import FILES, assemble
 from fixtures.virt.layout import ENGINES, LIBRARIES
@@ -248,3 +249,18 @@ def test_fault_changes_the_image_and_nothing_else(
     assert (unpacked / "usr/bin/openssl").read_text() == "#!usr/bin/openssl\n"
     assert (unpacked / LIBRARIES / "libcrypto.so.3").read_bytes() != b"changed"
     assert [part.read_bytes() for part in built_parts] == parts_before
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [("", r"cannot run cpio: No such file"), ("echo full >&2; exit 3", r"exit status 3 from: cpio --create .*\nfull")],
+)
+def test_archive_that_cannot_be_packed_is_a_lab_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, message: str
+) -> None:
+    if program:
+        (tmp_path / "cpio").write_text(f"#!/bin/sh\n{program}\n")
+        (tmp_path / "cpio").chmod(0o755)
+    monkeypatch.setattr(debian, "SEARCH_PATH", str(tmp_path))
+    with pytest.raises(LabError, match=message):
+        image._pack(tmp_path, tmp_path / "initrd")

@@ -1,0 +1,277 @@
+"""ELF files with impossible counts, sizes and offsets are refused in bounded time; sound ones are read whole."""
+
+import io
+import random
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from elftools.elf.dynamic import DynamicSegment
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import NoteSection
+from symbols_build import build, calls, defines, nodes
+
+from fixtures import limits
+from fixtures.outcome import ProductError
+from fixtures.stack.kernel import build_id
+from fixtures.stack.symbols import libraries
+from fixtures.stack.symbols.elf import read_object
+from fixtures.stack.symbols.elf_file import InvalidElf
+from fixtures.stack.symbols.libraries import read_cache
+from fixtures.stack.symbols.resolve import resolve
+
+MAX_READ_TIME = 5.0
+"""Time in which a file is read or refused, in seconds."""
+
+HUGE = (0x7FFFFFFF, 0xFFFFFFFF, 1 << 40, (1 << 64) - 1)
+"""Counts, sizes and addresses that no file of this size can have."""
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Return a shared object (x86_64) that needs and defines versions, with a build-id and both kinds of hash table."""
+    folder = tmp_path_factory.mktemp("elf")
+    flags = ("-nostdlib", "-Wl,--build-id=sha1", "-Wl,--hash-style=both")
+    below = build(
+        folder / "libbelow.so.1", defines("one", "two"), soname="libbelow.so.1", script=nodes(B_1=["one", "two"])
+    )
+    source = calls("one", "two") + defines("three")
+    made = build(folder / "libsound.so", source, below, script=nodes(S_1=["three"], S_2=["calls_them"]), flags=flags)
+    return made.read_bytes()
+
+
+def find_dynamic(content: bytes) -> DynamicSegment:
+    return next(part for part in ELFFile(io.BytesIO(content)).iter_segments() if isinstance(part, DynamicSegment))
+
+
+def find_table(content: bytes, tag: str) -> int:
+    offset = find_dynamic(content).get_table_offset(tag)[1]
+    assert offset
+    return offset
+
+
+def write(content: bytes, offset: int, layout: str, *values: int) -> bytes:
+    changed = bytearray(content)
+    struct.pack_into(f"<{layout}", changed, offset, *values)
+    return bytes(changed)
+
+
+def set_tag(content: bytes, tag: str, value: int) -> bytes:
+    """Return the file with another value of an entry in its dynamic segment."""
+    dynamic = find_dynamic(content)
+    number = next(n for n in range(dynamic.num_tags() or 0) if dynamic.get_tag(n)["d_tag"] == tag)
+    return write(content, dynamic["p_offset"] + 16 * number + 8, "Q", value)
+
+
+def without_sections(content: bytes) -> bytes:
+    return write(write(content, 40, "Q", 0), 58, "3H", 0, 0, 0)  # e_shoff; e_shentsize, e_shnum, e_shstrndx
+
+
+def append(content: bytes, data: bytes) -> tuple[bytes, int]:
+    """Return the file with more data, and the address of that: a segment with all of it replaces the first one."""
+    start, size = 1 << 40, len(content) + len(data)
+    header = ELFFile(io.BytesIO(content))["e_phoff"]
+    return write(content + data, header, "IIQQQQQQ", 1, 4, 0, start, start, size, size, 1), start + len(content)
+
+
+def set_section(content: bytes, name: str, field: int, value: int) -> bytes:
+    """Return the file with another value in a section's header. :param field: offset in the header, of eight bytes."""
+    elf = ELFFile(io.BytesIO(content))
+    return write(content, elf["e_shoff"] + 64 * (elf.get_section_index(name) or 0) + field, "Q", value)
+
+
+def refusal(content: bytes) -> str:
+    """Return why a file is refused; "" if it is read. Either takes less than MAX_READ_TIME."""
+    started = time.monotonic()
+    try:
+        read_object("/lib/sound.so", content)
+    except InvalidElf as error:
+        assert str(error).startswith("not an ELF file that can be read: ")
+        return str(error)
+    finally:
+        assert time.monotonic() - started < MAX_READ_TIME
+    return ""
+
+
+def test_sound_file_is_read_whole(sound: bytes) -> None:
+    elf = read_object("/lib/sound.so", sound)
+    assert {(each.name, each.version, each.library) for each in elf.imports} >= {
+        ("one", "B_1", "libbelow.so.1"),
+        ("two", "B_1", "libbelow.so.1"),
+    }
+    assert elf.version_definitions and {"S_1", "S_2"} <= elf.version_definitions
+    assert [each.version for each in elf.exports["three"]] == ["S_1"]
+    reference = ELFFile(io.BytesIO(sound))
+    notes = [note for part in reference.iter_sections() if isinstance(part, NoteSection) for note in part.iter_notes()]
+    assert [build_id(sound)] == [note["n_desc"] for note in notes if note["n_type"] == "NT_GNU_BUILD_ID"]
+
+
+@pytest.mark.parametrize("table", ["DT_HASH", "DT_GNU_HASH", "neither"])
+@pytest.mark.parametrize("sections", [True, False])
+def test_number_of_symbols_needs_one_table_only(sound: bytes, table: str, sections: bool) -> None:
+    whole = read_object("p", sound)
+    bare = sound if sections else without_sections(sound)
+    dynamic = find_dynamic(bare)
+    for number in range(dynamic.num_tags() or 0):
+        if dynamic.get_tag(number)["d_tag"] in {"DT_HASH", "DT_GNU_HASH"} - {table}:
+            bare = write(bare, dynamic["p_offset"] + 16 * number, "Q", 0x6FFFFDF8)  # an unknown tag
+    assert read_object("p", bare) == whole
+
+
+COUNTS = ["DT_VERNEEDNUM", "DT_VERDEFNUM", "DT_PLTRELSZ"]
+ADDRESSES = ["DT_STRTAB", "DT_SYMTAB", "DT_VERNEED", "DT_VERDEF", "DT_VERSYM", "DT_HASH", "DT_GNU_HASH", "DT_JMPREL"]
+STRINGS = ["DT_NEEDED"]
+
+
+@pytest.mark.parametrize("value", HUGE)
+@pytest.mark.parametrize("tag", [*COUNTS, *ADDRESSES, *STRINGS])
+def test_huge_value_in_the_dynamic_segment_is_refused(sound: bytes, tag: str, value: int) -> None:
+    assert refusal(set_tag(sound, tag, value))
+
+
+def test_number_of_version_needs_names_the_limit(sound: bytes) -> None:
+    message = refusal(set_tag(sound, "DT_VERNEEDNUM", 0x7FFFFFFF))
+    assert message.endswith(f"2147483647 version records, the limit is {limits.MAX_ELF_VERSIONS}")
+
+
+def test_unending_version_chain_is_refused(sound: bytes) -> None:
+    need = find_table(sound, "DT_VERNEED")
+    assert refusal(write(sound, need + 2, "H", 0xFFFF))  # vn_cnt
+    assert refusal(write(sound, need + 8, "I", 0xFFFFFFF0))  # vn_aux
+    overlapping = write(set_tag(sound, "DT_VERNEEDNUM", limits.MAX_ELF_VERSIONS), need + 12, "I", 1)  # vn_next
+    assert refusal(overlapping)
+
+
+def test_chain_of_versions_ends_where_the_linker_ends_it(sound: bytes) -> None:
+    """glibc ignores DT_VERNEEDNUM, and ends at vn_next = 0."""
+    more = set_tag(sound, "DT_VERNEEDNUM", 7)
+    assert read_object("p", more).version_needs == read_object("p", sound).version_needs
+
+
+@pytest.mark.parametrize("value", HUGE[:2])
+def test_huge_hash_table_is_refused(sound: bytes, value: int) -> None:
+    no_sections = without_sections(sound)
+    assert "dynamic symbols, the limit is" in refusal(write(no_sections, find_table(sound, "DT_HASH") + 4, "I", value))
+    dynamic = find_dynamic(sound)
+    numbers = {dynamic.get_tag(number)["d_tag"]: number for number in range(dynamic.num_tags() or 0)}
+    gnu_only = write(no_sections, dynamic["p_offset"] + 16 * numbers["DT_HASH"], "Q", 0x6FFFFDF8)
+    table = find_table(sound, "DT_GNU_HASH")
+    for field in (0, 4, 8):  # buckets, the first symbol, size of the Bloom filter
+        assert refusal(write(gnu_only, table + field, "I", value))
+
+
+@pytest.mark.parametrize("value", [0, 1, *HUGE])
+def test_impossible_section_of_symbols_is_refused(sound: bytes, value: int) -> None:
+    assert refusal(set_section(sound, ".dynsym", 56, value))  # sh_entsize
+    if value > 1:
+        assert refusal(set_section(sound, ".dynsym", 32, value))  # sh_size
+
+
+@pytest.mark.parametrize(
+    ("offset", "layout", "value"),
+    [(32, "Q", 1 << 63), (40, "Q", 1 << 63), (54, "H", 0), (54, "H", 57), (56, "H", 0xFFFF), (58, "H", 1)],
+    ids=["e_phoff", "e_shoff", "e_phentsize 0", "e_phentsize 57", "e_phnum", "e_shentsize"],
+)
+def test_impossible_header_is_refused(sound: bytes, offset: int, layout: str, value: int) -> None:
+    assert refusal(write(sound, offset, layout, value))
+
+
+def test_dynamic_segment_without_an_end_is_refused(sound: bytes) -> None:
+    dynamic = find_dynamic(sound)
+    start, count = dynamic["p_offset"], dynamic["p_filesz"] // 16
+    assert refusal(write(sound, start, f"{2 * count}Q", *[1, 1] * count))
+
+
+def test_text_without_an_end_is_refused(sound: bytes) -> None:
+    grown, start = append(sound, b"x" * 5000)
+    assert "does not end within 4096 bytes" in refusal(set_tag(grown, "DT_STRTAB", start))
+
+
+def test_names_that_overlap_are_refused_in_total(sound: bytes) -> None:
+    """Each of 60,000 symbols has the same long name: 240 MB from a file of 1.5 MB."""
+    count, name = 60_000, b"n" * 4000 + b"\0"
+    symbols = struct.pack("<IBBHQQ", 1, 0x12, 0, 1, 1, 0) * count
+    grown, start = append(sound, name + struct.pack("<II", 1, count) + symbols)
+    for tag, at in (("DT_STRTAB", 0), ("DT_HASH", len(name)), ("DT_SYMTAB", len(name) + 8)):
+        grown = set_tag(grown, tag, start + at)
+    assert "bytes in names, the limit is" in refusal(without_sections(grown))
+
+
+@pytest.mark.parametrize("field", [0, 4])
+@pytest.mark.parametrize("value", HUGE[:2])
+def test_note_that_is_too_large_is_a_product_failure(sound: bytes, field: int, value: int) -> None:
+    note = sound.index(b"GNU\0", sound.index(struct.pack("<III", 4, 20, 3))) - 12
+    with pytest.raises(ProductError, match=r"not an ELF file that can be read: a note of \d+ and \d+ bytes is larger"):
+        build_id(write(sound, note + field, "I", value))
+
+
+def test_endless_notes_are_a_product_failure(sound: bytes) -> None:
+    notes = struct.pack("<III", 0, 0, 9) * 100_000
+    header = ELFFile(io.BytesIO(sound))["e_phoff"]
+    grown = write(sound + notes, header, "IIQQQQQQ", 4, 4, len(sound), 0, 0, len(notes), len(notes), 4)
+    with pytest.raises(ProductError, match=r"257 notes, the limit is 256"):
+        build_id(grown)
+
+
+def test_mutated_files_are_read_or_refused(sound: bytes) -> None:
+    rng = random.Random(17)
+    boundaries = (0, 1, 0x7F, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 63, (1 << 64) - 1)
+    for _ in range(3000):
+        changed = bytearray(sound)
+        for _ in range(rng.randint(1, 4)):
+            size, layout = rng.choice(((1, "B"), (2, "H"), (4, "I"), (8, "Q")))
+            at = rng.randrange(rng.choice((64, 600, len(changed))) - 8)
+            struct.pack_into(f"<{layout}", changed, at, rng.choice(boundaries) & ((1 << 8 * size) - 1))
+        content = bytes(changed[: rng.choice((len(changed), len(changed), rng.randrange(len(changed))))])
+        refusal(content)
+        try:
+            build_id(content)
+        except ProductError as error:
+            assert str(error).startswith("not an ELF file that can be read: ")
+
+
+def resolve_alone(content: bytes, fetch: Callable[[str], bytes | None]) -> list[str]:
+    resolution = resolve("/e/engine.so", content, fetch, architecture="x86_64", libc="glibc", program="/e/engine.so")
+    return [problem.text for problem in resolution.problems]
+
+
+def test_many_missing_symbols_are_reported_in_linear_time(tmp_path: Path) -> None:
+    names = [f"missing_{number}" for number in range(10_000)]
+    engine = build(tmp_path / "engine.so", calls(*names)).read_bytes()
+    started = time.monotonic()
+    texts = resolve_alone(engine, lambda path: engine if path == "/e/engine.so" else None)
+    assert sum("undefined symbol: missing_" in text for text in texts) >= len(names)
+    assert time.monotonic() - started < 4 * MAX_READ_TIME
+
+
+def test_number_of_searched_paths_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libraries, "MAX_LIBRARY_SEARCHES", 20)
+    below = [build(tmp_path / f"lib{n}.so", defines(f"f{n}"), soname=f"lib{n}.so") for n in range(9)]
+    engine = build(tmp_path / "engine.so", calls(*[f"f{n}" for n in range(9)]), *below).read_bytes()
+    with pytest.raises(ProductError, match=r"at 20 paths, which is the limit; the next one is '/"):
+        resolve_alone(engine, lambda path: engine if path == "/e/engine.so" else None)
+
+
+def test_number_of_loaded_objects_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each library needs another one, as on a board that makes them up."""
+    monkeypatch.setattr("fixtures.stack.symbols.resolve.MAX_LIBRARIES", 10)
+    below = build(tmp_path / "libX000.so", defines("f"), soname="libX000.so")
+    template = build(tmp_path / "t.so", calls("f"), below).read_bytes()
+
+    def fetch(path: str) -> bytes | None:
+        name = path.rpartition("/")[2]
+        if path == "/e/engine.so":
+            return template
+        return template.replace(b"libX000", b"libX%03d" % (int(name[4:7]) + 1)) if name.startswith("libX") else None
+
+    with pytest.raises(ProductError, match="depend on more than 10 objects, which is the limit"):
+        resolve_alone(template, fetch)
+
+
+@pytest.mark.parametrize("little_endian", [True, False])
+def test_linker_cache_with_too_many_entries_is_a_product_failure(little_endian: bool) -> None:
+    content = b"glibc-ld.so.cache1.1" + b"\xff" * 100
+    with pytest.raises(ProductError, match=r"^/etc/ld\.so\.cache: 4294967295 entries, the limit is 65536"):
+        read_cache(content, little_endian)
