@@ -38,12 +38,12 @@ def run_target(name: str, seconds: float) -> Result:
 
 def format_table(results: Sequence[Result]) -> str:
     """Return the figures of each target: inputs, places of tracebacks, hangs, accepted nonsense."""
-    rows = [("target", "inputs", "tracebacks", "hangs", "nonsense")]
+    text = f"{'target':16}{'inputs':>12}{'tracebacks':>12}{'hangs':>12}{'nonsense':>12}\n"
     for result in results:
         kinds = [found.kind for found in result.findings.values()]
-        figures = (result.inputs, kinds.count("traceback"), kinds.count("hang"), kinds.count("nonsense"))
-        rows.append((result.target, *map(str, figures)))
-    return "".join(f"{name:16}{''.join(f'{cell:>12}' for cell in cells)}\n" for name, *cells in rows)
+        counts = [kinds.count(kind) for kind in ("traceback", "hang", "nonsense")]
+        text += f"{result.target:16}{result.inputs:12}{counts[0]:12}{counts[1]:12}{counts[2]:12}\n"
+    return text
 
 
 def format_findings(result: Result) -> str:

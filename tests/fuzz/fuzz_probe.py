@@ -19,7 +19,7 @@ from fixtures.virt.host import prepare
 DEFAULT_SECONDS = 600
 """Duration, in seconds."""
 RUN_TIMEOUT = 3000
-"""Maximum time of one run of the probe, in milliseconds. A longer one is no defect: an input can have many operations."""
+"""Maximum time of a run of the probe, in milliseconds. A longer one is no defect: it can have many operations."""
 NEEDED = {
     "afl-fuzz": "afl++",
     "/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.asan-x86_64.a": "libclang-rt-14-dev",

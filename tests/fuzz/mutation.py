@@ -1,14 +1,19 @@
-"""Mutations of real inputs, as strategies of Hypothesis."""
+"""Mutations of real inputs, as strategies of Hypothesis.
+
+Hypothesis draws one number for an input, the seed of all its changes: drawing each of them takes ten times as long.
+"""
 
 import re
 from collections.abc import Callable, Sequence
+from random import Random
+from typing import Literal
 
 from hypothesis import strategies as st
-from hypothesis.strategies import DrawFn, SearchStrategy
+from hypothesis.strategies import SearchStrategy
 
 MAX_CHANGES = 4
 """Changes to one seed."""
-MAX_SIZE = 1_000_000
+MAX_SIZE = 300_000
 """Bytes of an input. Limits of the suite that are larger have tests of their own."""
 
 NUMBERS = (
@@ -25,14 +30,14 @@ TEXTS = (
 )  # fmt: skip
 """Control characters, separators, and words that a shell, a terminal or CI would act upon."""
 
-LENGTHS = (2, 100, 5_000, 200_000)
-"""Repetitions of a piece of an input."""
+LENGTHS = (2, 2, 2, 2, 100, 5_000, 50_000)
+"""Repetitions of a piece of an input, within MAX_SIZE."""
 
 _WORD = re.compile(rb"[\w.+-]+")
 _VALUE = re.compile(rb"(?<=[:=] )[^\n,}]*|(?<=- )[^\n]*|(?<=[:=])[^\s:=,}]+")
 """What follows a colon, an equals sign or the dash of a list: the values of YAML, JSON, /proc and the probe's facts."""
 
-Change = Callable[[DrawFn, bytes], bytes]
+Change = Callable[[Random, bytes], bytes]
 
 
 def mutated_text(seeds: Sequence[bytes], words: Sequence[bytes] = ()) -> SearchStrategy[bytes]:
@@ -40,44 +45,37 @@ def mutated_text(seeds: Sequence[bytes], words: Sequence[bytes] = ()) -> SearchS
 
     :param words: what the parser of these seeds treats specially.
     """
-    pool = (*words, *NUMBERS, *TEXTS)
+    pool = (*words, *words, *NUMBERS, *TEXTS)
     return _mutated(seeds, [_exchange(_VALUE, pool), _exchange(_WORD, pool), _insert(pool), _lines(seeds), _bytes])
 
 
-def mutated_binary(seeds: Sequence[bytes], fields: Sequence[range] = ()) -> SearchStrategy[bytes]:
+def mutated_binary(seeds: Sequence[bytes], offsets: Sequence[int] = ()) -> SearchStrategy[bytes]:
     """Return a strategy for seeds with changed numbers and bytes.
 
-    :param fields: the offsets where numbers are changed; by default all.
+    :param offsets: where numbers are changed; by default anywhere.
     """
-    offsets = [offset for part in fields for offset in part]
     return _mutated(seeds, [_number_at(offsets), _number_at(offsets), _bytes])
 
 
 def _mutated(seeds: Sequence[bytes], changes: Sequence[Change]) -> SearchStrategy[bytes]:
-    ordered = sorted(seeds, key=len)
-
-    @st.composite
-    def strategy(draw: DrawFn) -> bytes:
-        data = draw(st.sampled_from(ordered))
-        for _ in range(draw(st.integers(1, MAX_CHANGES))):
-            data = draw(st.sampled_from(changes))(draw, data)[:MAX_SIZE]
+    def mutate(random: Random) -> bytes:
+        data = random.choice(seeds)
+        for _ in range(random.randint(1, MAX_CHANGES)):
+            data = random.choice(changes)(random, data)[:MAX_SIZE]
         return data
 
-    return strategy()
+    return st.randoms(use_true_random=True).map(mutate)
 
 
 def _exchange(pattern: re.Pattern[bytes], pool: Sequence[bytes]) -> Change:
     """Return a change of one match of a pattern into a word of the pool, or into another match."""
 
-    def change(draw: DrawFn, data: bytes) -> bytes:
+    def change(random: Random, data: bytes) -> bytes:
         found = list(pattern.finditer(data))
         if not found:
             return data
-        old = draw(st.sampled_from(found))
-        if draw(st.booleans()):
-            new = draw(st.sampled_from(found))[0]
-        else:
-            new = draw(st.sampled_from(pool))
+        old, other = random.choice(found), random.choice(found)
+        new = random.choice((random.choice(pool), other[0]))
         return data[: old.start()] + new + data[old.end() :]
 
     return change
@@ -86,9 +84,9 @@ def _exchange(pattern: re.Pattern[bytes], pool: Sequence[bytes]) -> Change:
 def _insert(pool: Sequence[bytes]) -> Change:
     """Return a change that inserts a word of the pool, once or many times."""
 
-    def change(draw: DrawFn, data: bytes) -> bytes:
-        at = draw(st.integers(0, len(data)))
-        return data[:at] + draw(st.sampled_from(pool)) * draw(st.sampled_from((1, 1, 1, *LENGTHS[:3]))) + data[at:]
+    def change(random: Random, data: bytes) -> bytes:
+        at = random.randint(0, len(data))
+        return data[:at] + random.choice((random.choice(pool), _repeat(random, random.choice(pool)))) + data[at:]
 
     return change
 
@@ -99,25 +97,30 @@ def _lines(seeds: Sequence[bytes]) -> Change:
     A line stands for its block, which includes the lines below it that are indented further: YAML's structure.
     """
 
-    def change(draw: DrawFn, data: bytes) -> bytes:
+    def change(random: Random, data: bytes) -> bytes:
         lines = data.split(b"\n")
-        start = draw(st.integers(0, len(lines) - 1))
+        start = random.randrange(len(lines))
         block = _block(lines, start)
-        rest = lines[:start] + lines[start + len(block) :]
-        kind = draw(st.sampled_from(("delete", "repeat", "move", "join", "splice")))
+        before, after = lines[:start], lines[start + len(block) :]
+        kind = random.choice(("delete", "repeat", "join", "move", "splice"))
         if kind == "delete":
-            return b"\n".join(rest)
+            return b"\n".join(before + after)
         if kind == "repeat":
-            return b"\n".join(lines[:start] + block * draw(st.sampled_from((1, 1, *LENGTHS[:3]))) + lines[start:])
+            return b"\n".join([*before, _repeat(random, b"\n".join([*block, b""])), *after])
         if kind == "join":
-            return b"\n".join(lines[:start] + [b"".join(block)] + lines[start + len(block) :])
-        at = draw(st.integers(0, len(rest)))
-        if kind == "move":
-            return b"\n".join(rest[:at] + block + rest[at:])
-        other = draw(st.sampled_from(seeds)).split(b"\n")
-        return b"\n".join(rest[:at] + _block(other, draw(st.integers(0, len(other) - 1))) + rest[at:])
+            return b"\n".join([*before, b"".join(block), *after])
+        if kind == "splice":
+            other = random.choice(seeds).split(b"\n")
+            block = _block(other, random.randrange(len(other)))
+        rest = before + after
+        at = random.randint(0, len(rest))
+        return b"\n".join(rest[:at] + block + rest[at:])
 
     return change
+
+
+def _repeat(random: Random, piece: bytes) -> bytes:
+    return piece * min(random.choice(LENGTHS), MAX_SIZE // max(1, len(piece)))
 
 
 def _block(lines: Sequence[bytes], start: int) -> list[bytes]:
@@ -133,29 +136,28 @@ def _block(lines: Sequence[bytes], start: int) -> list[bytes]:
 def _number_at(offsets: Sequence[int]) -> Change:
     """Return a change that writes a number at the limits of its width, in either byte order, over the bytes there."""
 
-    def change(draw: DrawFn, data: bytes) -> bytes:
-        known = offsets or range(len(data))
-        at = draw(st.sampled_from(known)) if known else 0
-        width = draw(st.sampled_from((1, 2, 4, 8)))
-        number = draw(st.sampled_from((0, 1, 2, 8, 255, 2 ** (8 * width - 1) - 1, 2 ** (8 * width) - 1, len(data))))
-        order = draw(st.sampled_from(("little", "big")))
-        new = (number % 2 ** (8 * width)).to_bytes(width, "little" if order == "little" else "big")
-        return data[:at] + new + data[at + width :]
+    def change(random: Random, data: bytes) -> bytes:
+        at = random.choice(offsets) if offsets else random.randint(0, len(data))
+        width = random.choice((1, 2, 4, 8))
+        number = random.choice((0, 1, 2, 8, 255, len(data), 1 << 8 * width - 1, (1 << 8 * width - 1) - 1, -1))
+        order: Literal["little", "big"] = random.choice(("little", "big"))
+        return data[:at] + (number % (1 << 8 * width)).to_bytes(width, order) + data[at + width :]
 
     return change
 
 
-def _bytes(draw: DrawFn, data: bytes) -> bytes:
+def _bytes(random: Random, data: bytes) -> bytes:
     """Change some bytes: one is flipped, a piece is deleted, repeated or replaced, or the rest is cut off."""
-    start = draw(st.integers(0, len(data)))
-    length = draw(st.sampled_from((1, 2, 16, 1000)))
-    kind = draw(st.sampled_from(("flip", "delete", "repeat", "replace", "cut")))
-    if kind == "cut":
-        return data[:start]
-    piece, rest = data[start : start + length], data[start + length :]
-    if kind == "flip":
-        flipped = bytes([piece[0] ^ 1 << draw(st.integers(0, 7))]) + piece[1:] if piece else b""
-        return data[:start] + flipped + rest
-    if kind == "repeat":
-        return data[:start] + piece[:16] * draw(st.sampled_from((2, 2, *LENGTHS))) + rest
-    return data[:start] + (draw(st.binary(max_size=8)) if kind == "replace" else b"") + rest
+    start, length = random.randint(0, len(data)), random.choice((1, 2, 16, 1000))
+    before, piece, after = data[:start], data[start : start + length], data[start + length :]
+    match random.choice(("flip", "delete", "repeat", "replace", "cut")):
+        case "flip":
+            return before + bytes(byte ^ 1 << random.randrange(8) for byte in piece[:1]) + piece[1:] + after
+        case "delete":
+            return before + after
+        case "repeat":
+            return before + _repeat(random, piece[:16]) + after
+        case "replace":
+            return before + random.randbytes(random.randint(1, 8)) + after
+        case _:
+            return before

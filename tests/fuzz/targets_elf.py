@@ -65,7 +65,7 @@ def fields(data: bytes) -> list[range]:
 
 def _mutated_elf(seeds: Sequence[bytes]) -> SearchStrategy[bytes]:
     places = sorted({offset for seed in seeds for part in fields(seed) for offset in part})
-    return mutated_binary(seeds, [range(offset, offset + 1) for offset in places])
+    return mutated_binary(seeds, places)
 
 
 def objects() -> SearchStrategy[bytes]:

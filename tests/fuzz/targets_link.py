@@ -1,6 +1,7 @@
 """The links to a board: the console, the protocol over it, and the shell that uses both, without a board."""
 
 import base64
+import gzip
 import re
 import socket
 import types
@@ -114,8 +115,8 @@ def _response(output: bytes, form: str = "plain") -> bytes:
 
 @cache
 def _responses() -> tuple[bytes, ...]:
-    packed = serial_shell.gzip.compress(bytes(1000), mtime=0)
-    bomb = serial_shell.gzip.compress(bytes(50_000_000), mtime=0)
+    packed = gzip.compress(bytes(1000), mtime=0)
+    bomb = gzip.compress(bytes(50_000_000), mtime=0)
     return _response(OUTPUT), _response(packed, "gzip"), _response(bomb, "gzip"), _response(b""), b"@damaged:17\n"
 
 
@@ -194,7 +195,8 @@ def run_shell(data: bytes) -> str:
     """Run a command with a time limit of 30 s over an agent that answers with the input."""
     agent: Any = _Agent(data)
     clock: Any = types.SimpleNamespace(monotonic=lambda: agent.now)
-    serial_shell.time, flow_control.time = clock, clock
+    for module in (serial_shell, flow_control):
+        vars(module)["time"] = clock
     shell = serial_shell.SerialShell(agent)
     started = agent.now
     try:

@@ -20,7 +20,7 @@ from fixtures.record.verdict import decide
 
 AT = "2026-11-29T12:00:00.000Z"
 GOOD: tuple[dict[str, Any], ...] = (
-    {"kind": "run", "board": "virt", "started": "2026-11-29T12:00:00Z", "version": "0.1", "unit": "virt/0", "image": None},
+    {"kind": "run", "board": "virt", "started": "2026-11-29T12:00:00Z", "version": "1", "unit": "v/0", "image": None},
     {"kind": "fact", "name": "kernel release", "value": "6.1.0"},
     {"kind": "fact", "name": "seconds to boot", "value": 8.5},
     {"kind": "algorithm", "algorithm": "AES-128-CBC", "kernel": "cbc(aes)", "driver": "cbc-aes-caam", "promised": True,
@@ -28,7 +28,7 @@ GOOD: tuple[dict[str, Any], ...] = (
     {"kind": "vectors", "layer": "engine", "algorithm": "AES-128-CBC", "group": "VarKey", "total": 9, "failed": 0,
      "seconds": 0.1, "driver": "cbc-aes-caam (KERNEL_DRIVER_ONLY)"},
     {"kind": "refused", "source": "SHA1Monte.rsp", "total": 100, "why": "Monte Carlo"},
-    {"kind": "witness", "test": "t", "layer": "engine", "algorithm": "AES-128-CBC", "name": "interrupts", "operations": 9,
+    {"kind": "witness", "test": "t", "layer": "engine", "algorithm": "AES-128-CBC", "name": "irq", "operations": 9,
      "before": 1, "after": 20, "proven": True},
     {"kind": "throughput", "layer": "engine", "algorithm": "aes-128-cbc", "block": 16384, "processes": 1,
      "bytes_per_second": 3e7, "low": 2e7, "high": 4e7, "cpu_seconds": 0.1, "floor": 1e6, "ceiling": 1e9},
