@@ -25,8 +25,8 @@ CALL_TIMEOUT = 5.0
 """Maximum CPU time of one call of a parser, in seconds: longer is a hang, however busy the machine is."""
 MAX_MEMORY = 1 << 30
 """Bytes of memory that a call may take beyond what the process has before it."""
-REDUCTION_TIME = 5.0
-"""Time for making the input of a finding smaller, in seconds."""
+REDUCTION_TIME = 10.0
+"""Time for making the inputs of the findings smaller, in seconds."""
 ROUND_SIZE = 100
 """Inputs until Hypothesis starts again, with the next number as its seed."""
 
@@ -109,7 +109,11 @@ def call(target: Target, data: bytes) -> Finding | None:
     return Finding("nonsense", nonsense, data) if nonsense else None
 
 
-def fuzz(target: Target, seconds: float, database: Path | None = None) -> Result:
+Progress = Callable[[Result, bytes], None]
+"""Called before each input, with what was found before."""
+
+
+def fuzz(target: Target, seconds: float, database: Path | None = None, progress: Progress = lambda *_: None) -> Result:
     """Fuzz a target for some seconds. Inputs that failed in an earlier run are tried first.
 
     The inputs are the same in every run, except for those of the database, up to where the time is over.
@@ -121,15 +125,18 @@ def fuzz(target: Target, seconds: float, database: Path | None = None) -> Result
     for number in itertools.count():
         if time.monotonic() >= end:
             break
-        _run_round(target, inputs, number, stored, result, end)
+        _run_round(target, inputs, number, stored, result, end, progress)
+    end = time.monotonic() + REDUCTION_TIME
     for found in result.findings.values():
-        reduce(target, found)
+        reduce(target, found, end)
     return result
 
 
-def reduce(target: Target, found: Finding) -> None:
-    """Remove pieces of an example that its defect does not need, for REDUCTION_TIME. A hang stays as it is."""
-    end = time.monotonic() + REDUCTION_TIME
+def reduce(target: Target, found: Finding, end: float) -> None:
+    """Remove pieces of an example that its defect does not need, until a time of the monotonic clock.
+
+    A hang stays as it is.
+    """
     size = len(found.example) // 2 if found.kind != "hang" else 0
     while size:
         start = 0
@@ -150,8 +157,9 @@ def _run_round(
     stored: DirectoryBasedExampleDatabase,
     result: Result,
     end: float,
+    progress: Progress,
 ) -> None:
-    """Let Hypothesis run ROUND_SIZE inputs, or fewer: it ends soon after an input that shows a new defect, and stores it."""
+    """Let Hypothesis run ROUND_SIZE inputs, or fewer: it stores the first with a new defect, and ends soon after."""
     known = frozenset(result.findings)
 
     @settings(
@@ -164,6 +172,7 @@ def _run_round(
     def attempt(data: _Input) -> None:
         if time.monotonic() >= end:
             return
+        progress(result, data)
         result.inputs += 1
         found = call(target, bytes(data))
         if not found:

@@ -5,18 +5,27 @@ import base64
 import faulthandler
 import importlib
 import multiprocessing
+import os
+import signal
 import sys
+import tempfile
+import time
 import zlib
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
 
-from campaign import ROOT, Result, Target, fuzz
+from campaign import ROOT, ROUND_SIZE, Finding, Result, Target, fuzz
 
 MODULES = ("targets_files", "targets_probe", "targets_record", "targets_link", "targets_stack", "targets_elf")
 DEFAULT_SECONDS = 300
 """Duration of the whole, in seconds: what CI spends on it."""
-GRACE_TIME = 60
-"""Time that a target may take longer, in seconds, before its process is ended with a traceback."""
+MAX_SILENCE = 60
+"""Time after which a process that is still at the same input is ended, in seconds: no signal interrupts some calls."""
+POLL_INTERVAL = 1.0
+"""Seconds between two looks at a process."""
 MAX_LITERAL = 500
 """Bytes of an input that is printed as it is."""
 
@@ -27,13 +36,44 @@ def all_targets() -> dict[str, Target]:
     return {target.name: target for target in found}
 
 
-def run_target(name: str, seconds: float) -> Result:
-    """Fuzz a target in this process. A call that no signal ends ends the process, with a traceback."""
-    faulthandler.dump_traceback_later(seconds + GRACE_TIME, exit=True)
-    try:
-        return fuzz(all_targets()[name], seconds)
-    finally:
-        faulthandler.cancel_dump_traceback_later()
+def run_target(name: str, seconds: float, current: Path, sender: "Connection[Result, None]") -> None:
+    """Fuzz a target in this process.
+
+    :param current: file that holds the input that is run.
+    :param sender: receives the result, and before the end what was found so far.
+    """
+
+    def note(result: Result, data: bytes) -> None:
+        current.write_bytes(data)
+        if result.inputs % ROUND_SIZE == 0:
+            sender.send(result)
+
+    faulthandler.enable()
+    sender.send(fuzz(all_targets()[name], seconds, progress=note))
+
+
+def run_isolated(context: ForkServerContext, name: str, seconds: float) -> Result:
+    """Fuzz a target in a process of its own. One that crashes or does not end is a hang, and ended with a traceback."""
+    result = Result(name)
+    with tempfile.TemporaryDirectory(prefix="offload-hil-fuzz-") as folder:
+        current = Path(folder) / "input"
+        current.touch()
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=run_target, args=(name, seconds, current, sender))
+        process.start()
+        sender.close()
+        while process.is_alive() or receiver.poll():
+            try:
+                if receiver.poll(POLL_INTERVAL):
+                    result = receiver.recv()
+            except EOFError:
+                break
+            if process.is_alive() and time.time() - current.stat().st_mtime > MAX_SILENCE:
+                os.kill(process.pid or 0, signal.SIGABRT)
+        process.join()
+        if process.exitcode:
+            result.add(Finding("hang", "its process crashed or was ended: see the traceback", current.read_bytes()))
+    return result
 
 
 def format_table(results: Sequence[Result]) -> str:
@@ -70,8 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     share = options.seconds * min(options.workers, len(names)) / len(names)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*MODULES])
-    with ProcessPoolExecutor(options.workers, mp_context=context, max_tasks_per_child=1) as pool:
-        results = list(pool.map(run_target, names, [share] * len(names)))
+    with ThreadPoolExecutor(options.workers) as pool:
+        results = list(pool.map(lambda name: run_isolated(context, name, share), names))
     sys.stdout.write("".join(map(format_findings, results)))
     sys.stdout.write(f"\n{format_table(results)}")
     return int(any(result.findings for result in results))

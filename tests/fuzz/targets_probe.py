@@ -19,7 +19,7 @@ from fixtures.vectors.model import Vector, VectorGroup
 GROUPS: tuple[Task, ...] = (
     VectorGroup(
         "AES-128-CBC", "encrypt", "VarKey", "CBCVarKey128.rsp",
-        tuple(Vector(f"COUNT = {n}", 5 * n, b"k" * 16, b"i" * 16, b"x" * 16, b"y" * 16) for n in range(3)),
+        tuple(Vector(f"COUNT = {n}", 5 * n, b"k" * 16, b"i" * 16, b"x" * 16, b"y" * 16, "split 5") for n in range(3)),
     ),
     VectorGroup("SHA1", "digest", "ShortMsg", "SHA1ShortMsg.rsp", (Vector("Len = 0", 7, b"", b"", b"", b"d" * 20),)),
 )  # fmt: skip
