@@ -14,7 +14,8 @@ from mutation import mutated_binary
 from fixtures import cache as builds
 from fixtures.outcome import ProductError
 from fixtures.stack.kernel import build_id
-from fixtures.stack.symbols.elf import InvalidElf, read_object
+from fixtures.stack.symbols.elf import read_object
+from fixtures.stack.symbols.elf_file import InvalidElf
 from fixtures.stack.symbols.libraries import read_cache
 from fixtures.stack.symbols.resolve import resolve
 

@@ -108,7 +108,7 @@ def interface_rows() -> SearchStrategy[bytes]:
 
 def run_interface(data: bytes) -> str:
     """Parse rows as `run_rows` does, and compare them with the table."""
-    results = run_rows(ReplayShell(seal_lines(data)), "probe", "/dev/crypto", CHOICES)
+    results = run_rows(ReplayShell(seal_lines(data)), "probe", "/dev/crypto", CHOICES, list(ROWS))
     for name, result in results.items():
         if result.ending not in ENDINGS:
             return "a row with an unknown ending"

@@ -21,6 +21,7 @@ from fixtures.record.verdict import decide
 AT = "2026-11-29T12:00:00.000Z"
 GOOD: tuple[dict[str, Any], ...] = (
     {"kind": "run", "board": "virt", "started": "2026-11-29T12:00:00Z", "version": "1", "unit": "v/0", "image": None},
+    {"kind": "plan", "questions": ["tests/test_boot.py::test_boots", "tests/test_aes.py::test_a[x]"], "may_skip": {}},
     {"kind": "fact", "name": "kernel release", "value": "6.1.0"},
     {"kind": "fact", "name": "seconds to boot", "value": 8.5},
     {"kind": "algorithm", "algorithm": "AES-128-CBC", "kernel": "cbc(aes)", "driver": "cbc-aes-caam", "promised": True,
@@ -35,6 +36,7 @@ GOOD: tuple[dict[str, Any], ...] = (
     {"kind": "pace", "layer": "engine", "algorithm": "AES-128-CBC", "driver": "d", "block": 16384, "seconds": 0.001},
     {"kind": "test", "nodeid": "tests/test_boot.py::test_boots", "outcome": "passed", "seconds": 1.5, "reason": ""},
     {"kind": "test", "nodeid": "tests/test_aes.py::test_a[x]", "outcome": "passed", "seconds": 0.5, "reason": ""},
+    {"kind": "session", "worker": None, "end": "complete", "why": "", "failed": 0, "exit_status": 0},
     {"kind": "verdict", "outcome": "good", "exit_status": 0, "culprit": None, "why": []},
 )  # fmt: skip
 FAILED: tuple[dict[str, Any], ...] = (
@@ -56,13 +58,14 @@ WORDS = (
 
 def records() -> SearchStrategy[bytes]:
     """Return mutated records: a good one, a bad one, and those of the diagnosis's self-tests."""
-    made = [_encode(GOOD), _encode((*GOOD[:-1], *FAILED))]
+    made = [_encode(GOOD), _encode((*GOOD[:-2], *FAILED))]
     stored = sorted((ROOT / "tests/selftest/data/diagnosis").glob("*.jsonl"))
     return mutated_text([*made, *(file.read_bytes() for file in stored if file.stat().st_size < 20_000)], WORDS)
 
 
 def _encode(lines: tuple[dict[str, Any], ...]) -> bytes:
-    return b"".join(json.dumps({**line, "at": AT}).encode() + b"\n" for line in lines)
+    added = ({"at": AT, "writer": "w", "number": number} for number in range(1, len(lines) + 1))
+    return b"".join(json.dumps({**line, **more}).encode() + b"\n" for line, more in zip(lines, added, strict=False))
 
 
 @cache

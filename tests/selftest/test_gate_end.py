@@ -106,7 +106,6 @@ def test_verdict_that_cannot_be_printed_is_a_lab_error(host: HostBoard) -> None:
         ("--ignore", BOOT),
         ("--deselect", BOOT),
         ("--lf",),
-        ("--stepwise",),
         ("-m", "board"),
     ],
     ids=" ".join,
@@ -140,7 +139,7 @@ def test_last_failed_runs_the_failed_test_alone(host: HostBoard, steps: Path, wo
 
 
 def test_stepwise_with_workers_is_refused(host: HostBoard, steps: Path) -> None:
-    run = host.run_gate("-n", "1", "--stepwise", steps)
+    run = host.run_gate("-n", "1", "--stepwise", steps, STACK)
     assert run.exit_status == 4 and "ERROR: --stepwise does nothing with -n" in run.text, run.text
 
 
