@@ -17,6 +17,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from fixtures.lab.board import Interrupts
+from fixtures.patterns import PatternError, compile_pattern
+
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = {"compile", "search", "match", "fullmatch", "findall", "finditer", "sub", "subn", "split"}
 LENGTHS = (24, 500, 4_000, 16_000)
@@ -99,14 +102,15 @@ def attacks(pattern: str, flags: int) -> Iterator[tuple[str, str, str]]:
     while len(nodes) == 1 and nodes[0][0] in (codes.SUBPATTERN, codes.BRANCH):
         inner = [nodes[0][1][-1]] if nodes[0][0] is codes.SUBPATTERN else nodes[0][1][1]
         nodes = [node for branch in inner for node in [*branch, (codes.LITERAL, 10)]][:-1]
-    heads = {text for end in range(len(nodes) + 1) for text in samples(nodes[:end])} | {""}
-    units = {text for node in nodes for text in _samples_of(*node)} | heads | set("a0 \n")
+    ends = [end for end in range(len(nodes) + 1) if end == len(nodes) or nodes[end][0] is not codes.LITERAL]
+    heads = {text for end in ends for text in samples(nodes[:end])[:2]} | {""}
+    units = {text for node in nodes if node[0] is not codes.LITERAL for text in _samples_of(*node)} | heads | {"a", " "}
     return itertools.product(sorted(heads), sorted(units - {""}), ("", "\0\n"))
 
 
 def search_time(run: Callable[[str], object], text: str) -> float:
     """Return the time of a search in seconds; of the fastest of three if the first is slow."""
-    times = []
+    times: list[float] = []
     while not times or (len(times) < 3 and min(times) > TIME_LIMIT):
         started = time.perf_counter()
         run(text)
@@ -133,7 +137,7 @@ def find_all(pattern: re.Pattern[str], text: str) -> None:
 
 def python_patterns() -> list[Pattern]:
     """Return the patterns of Python's `re` in the whole suite."""
-    found = []
+    found: list[Pattern] = []
     for path in sorted((ROOT / "fixtures").rglob("*.py")):
         if path.name != "__main__.py":
             place = str(path.relative_to(ROOT))
@@ -145,3 +149,51 @@ def python_patterns() -> list[Pattern]:
 @pytest.mark.parametrize("pattern", python_patterns(), ids=lambda pattern: pattern.place)
 def test_pattern_is_searched_in_linear_time(pattern: Pattern) -> None:
     assert slow_attack(pattern) is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_slow"),
+    [
+        (r"(\S+ ?)+!", True),
+        (r"(a|a)*b", True),
+        (r"\w+\+", True),
+        (r"INFO: task .* blocked for more than", True),
+        (r"^\d+\d+$", True),
+        (r"\s*=\s*", True),
+        (r"<hil:0:(hello|lacks):(\w*):?(\w*)=", True),
+        (r"(\x1b|\x1b?\[[^\n]*)\Z", True),
+        (r"\b\w+\+", False),
+        (r"Got: \+F:\d+:[^:\n]+:(\S+)", False),
+    ],
+)
+def test_slow_pattern_is_found(pattern: str, is_slow: bool) -> None:
+    found = slow_attack(Pattern("here", pattern, 0, frozenset({"search"})))
+    assert (found is not None) == is_slow
+
+
+def test_patterns_of_a_module_are_found() -> None:
+    source = "WORD = re.compile('a')\nWORD.fullmatch(x)\nre.search('b' if x else 'c', y, flags=re.MULTILINE)"
+    found = list(patterns_of(source, "here", {"re": re}))
+    assert [(each.text, each.flags, set(each.methods)) for each in found] == [
+        ("a", 0, {"fullmatch"}),
+        ("b", re.MULTILINE, {"search"}),
+        ("c", re.MULTILINE, {"search"}),
+    ]
+
+
+def test_pattern_that_is_no_constant_is_refused() -> None:
+    with pytest.raises(NameError):
+        list(patterns_of("def find(wanted): return re.search(wanted, '')", "here", {"re": re}))
+
+
+def test_pattern_of_a_board_file_is_searched_in_linear_time() -> None:
+    witness = Interrupts(name="jobs", match=r"(\S+ ?)+!", per_operation=1.0)
+    started = time.monotonic()
+    assert witness.pattern().search("x " * 50_000) is None
+    assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize("pattern", [r"(a)\1", "(?=a)", "(?<!a)b", "(", "a{2000}"])
+def test_pattern_that_cannot_be_linear_is_refused(pattern: str) -> None:
+    with pytest.raises(PatternError):
+        compile_pattern(pattern)
