@@ -15,7 +15,6 @@ FLOOD = int(os.environ.get("HIL_FLOOD_BYTES", 200_000_000))
 """Bytes that the board would print, half of them on the console."""
 MAX_MEMORY = 300_000
 """Maximum resident memory of the gate, in kB."""
-BOOT = "tests/test_boot.py"
 
 
 @contextmanager
@@ -49,10 +48,17 @@ def test_flood_over_console_and_ssh_is_a_bad_product_in_little_memory(host: Host
     replace_program(host, "modprobe", f"yes 'a line of output without end' | head -c {FLOOD // 2}")
     with console_that_floods(FLOOD // 2, login=b"\r\n# ") as url:
         host.units[0]["console"] = {"url": url}
-        run = host.run_gate(BOOT)
-    assert run.exit_status == 1, run.text
-    assert run.verdict["outcome"] == "bad"
-    assert any(
-        "MAX_COMMAND_OUTPUT" in reason or "MAX_CONSOLE_OUTPUT" in reason for reason in run.tests("failed").values()
-    )
+        run = host.run_gate("tests/test_stack.py")
+    assert (run.exit_status, run.verdict["outcome"]) == (1, "bad"), run.text
+    assert any("limit MAX_COMMAND_OUTPUT" in reason for reason in run.tests("failed").values()), run.text
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < MAX_MEMORY
+
+
+def test_flood_on_the_console_alone_ends_a_command_over_ssh(host: HostBoard) -> None:
+    replace_program(host, "uname", "sleep 60")
+    with console_that_floods(FLOOD, login=b"\r\n# ") as url:
+        host.units[0]["console"] = {"url": url}
+        run = host.run_gate("tests/test_boot.py", "tests/test_stack.py")
+    assert (run.exit_status, run.verdict["outcome"]) == (1, "bad"), run.text
+    assert any("(MAX_CONSOLE_OUTPUT)" in reason for reason in run.tests("failed").values()), run.text
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < MAX_MEMORY
