@@ -16,6 +16,7 @@ from fixtures.link import flow_control, serial_shell
 from fixtures.link.console import Console
 from fixtures.link.serial_protocol import checksum
 from fixtures.link.serial_shell import SerialShell
+from fixtures.link.shell import OutputLimit
 from fixtures.outcome import LabError, ProductError
 
 RANDOM = random.Random(1).randbytes(12000)
@@ -297,3 +298,21 @@ def test_transfer_uses_most_of_the_line_speed(tmp_path: Path) -> None:
         shell = SerialShell(console)
         assert shell.run("cat", stdin=RANDOM).output == RANDOM
         assert shell.traffic.utilization > 0.6, shell.traffic
+
+
+@pytest.mark.parametrize("source", ["/dev/urandom", "/dev/zero"], ids=["transferred", "decompressed"])
+def test_output_over_the_limit_is_a_product_failure_and_the_shell_works_on(
+    source: str, shell: SerialShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serial_shell, "COMMAND_LIMIT", OutputLimit("MAX_COMMAND_OUTPUT", 20_000))
+    with pytest.raises(ProductError, match="printed more than 20,000 bytes, the limit MAX_COMMAND_OUTPUT: head"):
+        shell.run(f"head -c 30000 {source}")
+    assert shell.run("echo alive").text == "alive\n"
+
+
+def test_flood_on_the_console_is_a_product_failure_of_the_next_command(shell: SerialShell) -> None:
+    shell.run("(yes aflood >/dev/tty & sleep 20; kill $!) >/dev/null 2>&1 &")
+    started = time.monotonic()
+    with pytest.raises(ProductError, match=r"console flood: .*MAX_CONSOLE_LOAD|limit MAX_COMMAND_OUTPUT"):
+        shell.run("head -c 3000 /dev/urandom | base64", timeout=2)
+    assert time.monotonic() - started < 40
