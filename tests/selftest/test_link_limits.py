@@ -89,12 +89,9 @@ def test_text_is_found_across_two_searches_and_only_at_the_start_of_a_line(log: 
         threading.Thread(target=player.send_bytes, args=(f"a=> {filler * 40}=".encode(),), daemon=True).start()
         with pytest.raises(ConsoleTimeout):
             console.expect("^=> ", 1.0, "a prompt at the start of a line")
-        player.send_bytes(b"[    1.000000] noise\r\n> \r\n=")
-        later = threading.Timer(0.2, lambda: player.send_bytes(b"[    2.000000] noise\r\n> "))
-        later.start()
+        player.send_bytes(b"[    1.000000] noise\r\n> ")
         console.expect("^=> ", 5, "the prompt")
         assert console.position == console.match_end
-        later.join()
 
 
 # Console: what is kept
@@ -263,7 +260,7 @@ def test_noise_is_filtered_in_linear_time_and_not_kept(piece: bytes) -> None:
     assert cleaner.feed(b"\nab") == "ab"
 
 
-def test_agent_that_never_says_hello_is_waited_for_in_linear_time(log: Path) -> None:
+def test_missing_hello_of_the_agent_is_found_in_linear_time(log: Path) -> None:
     with flooded_console(b"<hil:0:hello:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", log) as console:
         started = time.monotonic()
         assert FlowControl(console).wait_for(r"<hil:0:(hello|lacks):(\w{0,64})(?::(\w{0,16}))?=", 1.0) is None
