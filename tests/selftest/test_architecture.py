@@ -15,6 +15,7 @@ GROUND = {
     "comparison",
     "qmp",
     "limits",
+    "patterns",
     "regular_file",
     "untrusted_text",
 }

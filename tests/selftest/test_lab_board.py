@@ -183,7 +183,17 @@ INVALID_VALUES = [
     (
         "'{device}$'",
         "'{device}('",
-        '24: witnesses[0].match: found "{device}("; expected a regular expression: missing )',
+        '24: witnesses[0].match: found "{device}("; expected a regular expression that RE2 supports: missing )',
+    ),
+    (
+        "'{device}$'",
+        "'({device})\\1'",
+        '24: witnesses[0].match: found "({device})\\1"; expected a regular expression that RE2 supports: inv',
+    ),
+    (
+        "'{device}$'",
+        "'(?={device})'",
+        '24: witnesses[0].match: found "(?={device})"; expected a regular expression that RE2 supports: inv',
     ),
     ("'{device}$'", "jr", "22: witnesses[0]: found device and no {device} in match; expected both or none"),
     ("    device: /sys/bus/platform/devices/*.jr\n", "", "22: witnesses[0]: found {device} in match and no device;"),

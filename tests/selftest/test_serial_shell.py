@@ -18,6 +18,7 @@ from fixtures.link import flow_control, serial_shell
 from fixtures.link.console import Console
 from fixtures.link.serial_protocol import checksum
 from fixtures.link.serial_shell import SerialShell
+from fixtures.link.shell import OutputLimit
 from fixtures.outcome import LabError, ProductError
 
 RANDOM = random.Random(1).randbytes(12000)
@@ -313,3 +314,20 @@ def test_transfer_uses_most_of_the_line_speed(tmp_path: Path) -> None:
         shell = SerialShell(console)
         assert shell.run("cat", stdin=RANDOM).output == RANDOM
         assert shell.traffic.utilization > 0.6, shell.traffic
+
+
+@pytest.mark.parametrize("source", ["/dev/urandom", "/dev/zero"], ids=["transferred", "decompressed"])
+def test_output_over_the_limit_is_a_product_failure_and_the_shell_works_on(
+    source: str, shell: SerialShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serial_shell, "COMMAND_LIMIT", OutputLimit("MAX_COMMAND_OUTPUT", 20_000))
+    with pytest.raises(ProductError, match="printed more than 20,000 bytes, the limit MAX_COMMAND_OUTPUT: head"):
+        shell.run(f"head -c 30000 {source}")
+    assert shell.run("echo alive").text == "alive\n"
+
+
+def test_flood_on_the_console_of_a_dead_agent_is_a_product_failure(shell: SerialShell) -> None:
+    shell.run("(sleep 0.5; kill -9 $PPID; exec yes flood >/dev/tty) >/dev/null 2>&1 &")
+    time.sleep(1)
+    with pytest.raises(ProductError, match=r"console flood: a response to a request did not come.*MAX_CONSOLE_LOAD"):
+        shell.run("echo alive")
