@@ -1,4 +1,4 @@
-"""However a run ends, its last line is made from its exit status, and it is good only if all was asked and answered."""
+"""However a run ends, its last line is made from its exit status, and it is good only if every question was answered."""
 
 import re
 import subprocess
@@ -49,7 +49,7 @@ def end_badly(host: HostBoard, kind: str, *arguments: str | Path) -> GateResult:
         ("late SIGTERM", UNFINISHED, "interrupted by SIGTERM"),
         ("last error", LAB, "pytest was ended: KeyError: 'raised by a plugin'"),
         ("last SIGINT", UNFINISHED, "interrupted by Ctrl-C"),
-        ("few", PARTIAL, "not asked: "),
+        ("few", PARTIAL, "not run: "),
         ("none", LAB, "no test passed or failed"),
         ("skip all", LAB, "no test passed or failed"),
         ("rerun", LAB, "no reason given"),
@@ -179,7 +179,7 @@ def test_folder_of_runs_that_cannot_be_used_is_a_usage_error(host: HostBoard, tm
 # A record that is read again
 
 
-def judge_again(folder: Path) -> subprocess.CompletedProcess[str]:
+def show_record(folder: Path) -> subprocess.CompletedProcess[str]:
     """Run `python -m fixtures.record`."""
     command = [sys.executable, "-m", "fixtures.record", str(folder)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
@@ -189,10 +189,10 @@ def test_record_that_was_changed_is_damaged(host: HostBoard) -> None:
     (host.programs / "modprobe").write_text("#!/bin/sh\nexit 1\n")
     host.run_gate(STACK)
     path = (RUNS / "latest").resolve() / RECORD_FILE
-    assert "OUTCOME  bad, exit status 1" in judge_again(path.parent).stdout
+    assert "OUTCOME  bad, exit status 1" in show_record(path.parent).stdout
     *lines, verdict = path.read_text().splitlines()
     forged = re.sub('"outcome": "bad", "exit_status": 1', '"outcome": "good", "exit_status": 0', verdict)
     path.write_text("\n".join([*lines, "garbage", forged, ""]))
-    shown = judge_again(path.parent)
+    shown = show_record(path.parent)
     assert shown.returncode == 9 and "OUTCOME  record damaged, exit status 9" in shown.stdout, shown.stdout
     assert f"line {len(lines) + 1} of the run record cannot be read" in " ".join(shown.stdout.split())

@@ -74,8 +74,8 @@ class Case:
 
     def is_right(self, verdicts: ModuleType) -> bool:
         """Return whether a module decides as it must."""
-        judge: Callable[..., Any] = verdicts.decide_again if self.again else verdicts.decide
-        found = judge(self.records)
+        decide: Callable[..., Any] = verdicts.decide_again if self.again else verdicts.decide
+        found = decide(self.records)
         has_reason = any(reason.startswith(self.why) for reason in found.why) or not self.why
         return has_reason and (found.outcome, found.exit_status, found.culprit, len(found.why)) == self.expected
 
@@ -148,8 +148,8 @@ CASES: dict[str, Case] = {
     "end of pytest lost": Case(GOOD[:2], "lab", 9, "lab: a process did not write how it ended: writer main"),
     "end of a worker lost": Case([*GOOD, *by_worker(ran(B))], "lab", 9, "lab: a process did not write how it ended"),
     "two ends": Case(number([plan(A), ran(), session(**SIGNAL), session()]), "unfinished", 2, "interrupted by Ctrl-C"),
-    "not asked": Case(number([plan(A, B), ran(), session()]), "partial", 2, f"not asked: {B}, of the 2 tests"),
-    "two not asked": Case(number([plan(A, B, "c"), ran(), session()]), "partial", 2, f"not asked: {B} and 1 more, of"),
+    "not run": Case(number([plan(A, B), ran(), session()]), "partial", 2, f"not run: {B}, of the 2 tests"),
+    "two not run": Case(number([plan(A, B, "c"), ran(), session()]), "partial", 2, f"not run: {B} and 1 more, of"),
     "skip allowed": Case(
         number([plan(A, B, console=[B]), ran(), ran(B, "skipped", skip="console"), session()]), "good", 0
     ),
