@@ -1,4 +1,4 @@
-"""However a run ends, its last line is made from its exit status, and good means that all was answered."""
+"""However a run ends, its last line is made from its exit status. Good needs an answer to every question."""
 
 import re
 import subprocess

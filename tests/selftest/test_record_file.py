@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from fixtures.outcome import LabError, UsageError
-from fixtures.record.record import KINDS, RunRecord, read_record
+from fixtures.record.kinds import KINDS
+from fixtures.record.record import RunRecord, read_record
 
 TEST = {"nodeid": "tests/test_boot.py::test_boots", "outcome": "passed", "seconds": 1, "reason": ""}
 

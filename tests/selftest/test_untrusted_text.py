@@ -19,8 +19,8 @@ from fixtures.gate import progress
 from fixtures.gate.background_errors import BackgroundErrors
 from fixtures.gate.run_end import Result, print_result
 from fixtures.record import __main__ as record_program
-from fixtures.record.record import _CHOICES as CHOICES
-from fixtures.record.record import JUNIT_FILE, KINDS, REPORT_FILE, RunRecord, read_record
+from fixtures.record.kinds import CHOICES, KINDS
+from fixtures.record.record import JUNIT_FILE, REPORT_FILE, RunRecord, read_record
 from fixtures.record.report import render_page
 from fixtures.record.summary import Summary, load_summary
 from fixtures.record.terminal import render
