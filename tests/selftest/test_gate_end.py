@@ -1,4 +1,4 @@
-"""However a run ends, its last line is made from its exit status, and it is good only if every question was answered."""
+"""However a run ends, its last line is made from its exit status: good only if every question was answered."""
 
 import re
 import subprocess
