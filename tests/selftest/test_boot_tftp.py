@@ -1,6 +1,7 @@
 """The built-in TFTP server serves complete files of its folder, and only within the block."""
 
 import itertools
+import os
 import socket
 import threading
 import time
@@ -20,8 +21,9 @@ from fixtures.outcome import LabError
 
 
 def make_unit(server: str, port: int) -> Unit:
-    """Return a unit whose lab has no TFTP server."""
-    return Unit(name="0", board="b", console=Console(url="/dev/x"), power=Manual(), tftp=Tftp(server=server, port=port))
+    """Return a unit of this process, whose lab has no TFTP server: each run removes the leftovers of its unit."""
+    console, at = Console(url="/dev/x"), Tftp(server=server, port=port)
+    return Unit(name=str(os.getpid()), board="b", console=console, power=Manual(), tftp=at)
 
 
 @pytest.fixture(autouse=True)
