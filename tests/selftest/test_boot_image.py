@@ -111,3 +111,12 @@ def test_link_in_the_tftp_folder_is_not_followed(tmp_path: Path) -> None:
     assert precious.read_text() == "p"
     assert not (target / "kernel").is_symlink()
     assert (target / "kernel").read_text() == "k"
+
+
+def test_link_in_place_of_the_subfolder_is_a_lab_error(tmp_path: Path) -> None:
+    image = Image.from_folder(create_folder(tmp_path / "image", kernel="k"))
+    precious = create_folder(tmp_path / "precious", kernel="p")
+    (tmp_path / tftp_subfolder("lab-1")).symlink_to(precious)
+    with pytest.raises(LabError, match=r"hil-lab-1 is a link; expected a folder\. Remove the link$"):
+        image.copy_to_tftp(tmp_path, "lab-1")
+    assert (precious / "kernel").read_text() == "p"

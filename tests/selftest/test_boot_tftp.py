@@ -1,5 +1,7 @@
 """The built-in TFTP server serves complete files of its folder, and only within the block."""
 
+import itertools
+import os
 import socket
 import threading
 import time
@@ -19,8 +21,9 @@ from fixtures.outcome import LabError
 
 
 def make_unit(server: str, port: int) -> Unit:
-    """Return a unit whose lab has no TFTP server."""
-    return Unit(name="0", board="b", console=Console(url="/dev/x"), power=Manual(), tftp=Tftp(server=server, port=port))
+    """Return a unit of this process, whose lab has no TFTP server: each run removes the leftovers of its unit."""
+    console, at = Console(url="/dev/x"), Tftp(server=server, port=port)
+    return Unit(name=str(os.getpid()), board="b", console=console, power=Manual(), tftp=at)
 
 
 @pytest.fixture(autouse=True)
@@ -295,6 +298,21 @@ def test_storm_of_acknowledgements_does_not_end_a_transfer(kernel: tuple[int, by
             client.sendto(b"\0\4" + (number % 65536).to_bytes(2, "big"), server)
         assert first == b"\0\3\0\1"
         assert download_kernel(port, tmp_path / "got") == content
+
+
+def test_flood_of_packets_does_not_fill_the_log(
+    kernel: tuple[int, bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pytest keeps the log of each test in memory."""
+    monkeypatch.setattr(tftp_server, "_numbers", itertools.count())
+    port, content = kernel
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for _ in range(300):
+            sender.sendto(b"\0\5\0\1" + b"x" * 60000 + b"\0", ("127.0.0.1", port))
+            sender.sendto(b"\xff\xff", ("127.0.0.1", port))
+        assert download_kernel(port, tmp_path / "got") == content
+    assert 0 < len(caplog.records) <= limits.MAX_LOGGED_PACKETS
+    assert len(caplog.text) < 1_000_000
 
 
 def test_transfers_of_one_address_are_limited(kernel: tuple[int, bytes], tmp_path: Path) -> None:

@@ -404,6 +404,21 @@ def test_command_that_is_never_started_times_out(server: SshServer, own_connecti
     assert 0.25 < time.monotonic() - started < 3
 
 
+def test_board_that_stops_reading_does_not_block_the_end_of_a_command(
+    server: SshServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It grants a window for all of the input, and then takes none of it from the network."""
+    monkeypatch.setattr(ssh, "SEND_TIMEOUT", 1.0)
+    shell = connect("127.0.0.1", server.port, USER, server.user_key_file, server.host_key_line, 5)
+    for transport in (each for each in threading.enumerate() if isinstance(each, paramiko.Transport)):
+        transport.default_window_size = 1 << 30
+    threading.Timer(0.3, server.flows.clear).start()
+    started = time.monotonic()
+    with pytest.raises(LabError, match="was lost while running: sleep 60"):
+        shell.run("sleep 60", stdin=bytes(1 << 28), timeout=2)
+    assert time.monotonic() - started < 6
+
+
 def test_server_that_refuses_commands_is_a_lab_error(server: SshServer, own_connection: SshShell) -> None:
     server.interface.refuses_commands = True
     with pytest.raises(LabError, match="was lost while running: echo alive"):

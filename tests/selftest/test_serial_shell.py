@@ -4,6 +4,7 @@ import os
 import random
 import secrets
 import shutil
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -222,6 +223,43 @@ def test_kernel_oops_ends_a_command_at_once(tmp_path: Path) -> None:
         assert time.monotonic() - started < 2
         report = console.describe_kernel_fault()
         assert OOPS[0] in report and OOPS[-1] in report
+
+
+@pytest.mark.parametrize("what", ["input", "output"])
+def test_transfer_that_drips_is_a_lab_error_at_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(serial_shell, "TRANSFER_TIMEOUT", 0.5)
+    monkeypatch.setattr(serial_shell, "MAX_TRANSFER_SLOWDOWN", 0.5)
+    with logged_in(tmp_path) as (board, console):
+        shell = SerialShell(console)
+        board.line.baud = 20000  # the lab file says 115200
+        started = time.monotonic()
+        with pytest.raises(LabError, match=rf"bytes of {what} passed in \d+ s \(limit: 0\.5 s .*MAX_TRANSFER_SLOWDOWN"):
+            shell.run("head -c 12000 /dev/urandom", stdin=RANDOM * (what == "input"), timeout=10)
+        assert time.monotonic() - started < 10
+
+
+def test_text_that_drips_is_no_response(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A character now and then does not prolong the wait for a response."""
+    monkeypatch.setattr(serial_shell, "AGENT_TIMEOUT", 0.6)
+    with logged_in(tmp_path) as (board, console):
+        shell = SerialShell(console)
+        board.hang()
+        ended = threading.Event()
+
+        def drip() -> None:
+            while not ended.wait(0.1):
+                os.write(board._host_side, b"x")
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        started = time.monotonic()
+        with pytest.raises(LabError, match="a response to a request did not come"):
+            shell.run("true")
+        assert time.monotonic() - started < 8
+        ended.set()
+        thread.join()
 
 
 def test_missing_file_or_folder_is_a_product_failure(shell: SerialShell, tmp_path: Path) -> None:

@@ -109,6 +109,16 @@ def test_number_of_devices_is_limited(tmp_path: Path) -> None:
         read_witness(LocalShell(), witness)
 
 
+@pytest.mark.parametrize(
+    "name", ["$(head -c 3000000 /dev/zero | tr '\\0' x)", "$(printf '%0256d' 1)", "$(printf 'a\\033')"]
+)
+def test_device_name_that_the_kernel_cannot_have_is_a_product_failure(name: str) -> None:
+    witness = Interrupts(kind="interrupts", name="rings", match="{device}$", device="/dev/null", per_operation=1)
+    with pytest.raises(ProductError, match=r"expected names of at most 255 .* found: '") as caught:
+        read_witness(LocalShell(replace={'"${f##*/}"': f'"{name}"'}), witness)
+    assert len(str(caught.value)) < 500
+
+
 def test_counters_are_added_up() -> None:
     assert sum_counters("12 /a/rq_dequeued\n30 /b/rq_dequeued\n") == 42
     assert sum_counters("") is None
