@@ -3,11 +3,13 @@
 The environment variable BAD_END selects what it does: a key of one of the tables below.
 """
 
+import atexit
 import os
 import signal
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,6 +40,11 @@ def _fail() -> None:
     raise KeyError("raised by a plugin")
 
 
+def _print_at_exit() -> None:
+    """Print a line when the process ends, or after it should have."""
+    atexit.register(print, "printed by a plugin")
+
+
 def _exit_early(status: int) -> None:
     pytest.exit("stopped by a plugin", returncode=status)
 
@@ -48,10 +55,14 @@ AFTER_A_TEST: dict[str, Callable[[], None]] = {
     "block report": _block_report,
     "internal error": _fail,
     "exit 0": lambda: _exit_early(0),
+    "exit 4": lambda: _exit_early(4),
     "exit 7": lambda: _exit_early(7),
     "SIGTERM": lambda: _send(signal.SIGTERM),
     "SIGHUP": lambda: _send(signal.SIGHUP),
     "SIGINT": lambda: _send(signal.SIGINT),
+    "SIGQUIT": lambda: _send(signal.SIGQUIT),
+    "SIGALRM": lambda: _send(signal.SIGALRM),
+    "exit function": _print_at_exit,
 }
 AT_THE_END: dict[str, Callable[[], None]] = {
     "late error": _fail,
@@ -67,6 +78,7 @@ FILTERS: dict[str, Callable[[list[pytest.Item]], None]] = {
     "few": lambda items: items.__delitem__(slice(-1)),
     "none": lambda items: items.clear(),
 }
+STATUSES: dict[str, Any] = {"status 4": 4, "status -1": -1, "no status": "good"}
 _DONE: list[str] = []
 
 
@@ -96,9 +108,19 @@ def pytest_runtest_call() -> None:
         pytest.skip("skipped by a plugin")
 
 
-def pytest_sessionfinish() -> None:
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
     """When pytest ends."""
     _act(AT_THE_END)
+    if KIND in STATUSES:
+        session.exitstatus = STATUSES[KIND]
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main() -> Generator[None, object, object]:
+    """Replace the exit status of pytest after everything else."""
+    status = yield
+    return 0 if KIND == "hidden status" else status
 
 
 def pytest_unconfigure() -> None:
@@ -112,4 +134,6 @@ def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, py
     report = yield
     if KIND == "rerun" and call.when == "call":
         report.outcome = "rerun"  # type: ignore[assignment]
+    if KIND == "hidden failure" and call.when == "call":
+        report.outcome, report.longrepr = "passed", "it failed"
     return report

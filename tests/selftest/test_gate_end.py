@@ -40,10 +40,19 @@ def end_badly(host: HostBoard, kind: str, *arguments: str | Path) -> GateResult:
         ("remove", LAB, "no run record to read"),
         ("block report", LAB, "Is a directory"),
         ("exit 0", UNFINISHED, "interrupted by pytest (stopped by a plugin)"),
+        ("exit 4", UNFINISHED, "interrupted by pytest (stopped by a plugin)"),
         ("exit 7", UNFINISHED, "interrupted by pytest (stopped by a plugin)"),
         ("SIGTERM", UNFINISHED, "interrupted by SIGTERM"),
         ("SIGHUP", UNFINISHED, "interrupted by SIGHUP"),
         ("SIGINT", UNFINISHED, "interrupted by Ctrl-C"),
+        ("SIGQUIT", UNFINISHED, "interrupted by SIGQUIT"),
+        ("SIGALRM", UNFINISHED, "interrupted by SIGALRM"),
+        ("exit function", PARTIAL, "printed by a plugin"),
+        ("hidden status", PARTIAL, "not run: "),
+        ("hidden failure", LAB, "it failed"),
+        ("status 4", LAB, "pytest ended with exit status 4"),
+        ("status -1", LAB, "pytest ended with exit status 9"),
+        ("no status", LAB, "pytest ended with exit status 9"),
         ("late error", LAB, "pytest was ended: KeyError: 'raised by a plugin'"),
         ("late SIGINT", UNFINISHED, "interrupted by Ctrl-C"),
         ("late SIGTERM", UNFINISHED, "interrupted by SIGTERM"),
@@ -92,9 +101,10 @@ def test_file_that_cannot_be_written_is_a_lab_error(
     assert why in " ".join(run.text.split()), run.text
 
 
-def test_verdict_that_cannot_be_printed_is_a_lab_error(host: HostBoard) -> None:
-    done = host.run_gate(BOOT, prefix=("sh", "-c", '"$@" >/dev/full', "sh"))
-    assert done.exit_status not in (0, 1, 2), done.text
+@pytest.mark.parametrize("shell", ['"$@" >/dev/full', '"$@" | head -1; exit ${PIPESTATUS[0]}'])
+def test_verdict_that_cannot_be_printed_is_a_lab_error(host: HostBoard, shell: str) -> None:
+    done = host.run_gate(BOOT, prefix=("bash", "-c", shell, "bash"))
+    assert done.exit_status == 9 and "the verdict cannot be printed: " in done.text, done.text
 
 
 @BOTH
@@ -141,6 +151,23 @@ def test_last_failed_runs_the_failed_test_alone(host: HostBoard, steps: Path, wo
 def test_stepwise_with_workers_is_refused(host: HostBoard, steps: Path) -> None:
     run = host.run_gate("-n", "1", "--stepwise", steps, STACK)
     assert run.exit_status == 4 and "ERROR: --stepwise does nothing with -n" in run.text, run.text
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("-f",), "never ends"),
+        (("-n", "-1"), "expected a number of workers"),
+        (("-d", "--tx=2*popen"), "give their number with -n"),
+        (("--tx=popen",), "give their number with -n"),
+        (("-n", "1", "--rsyncdir=/tmp"), "leave it out"),
+        (("-n", "1", "--max-worker-restart=x"), "expected a number"),
+    ],
+    ids=str,
+)
+def test_workers_that_cannot_be_scheduled_are_refused(host: HostBoard, options: tuple[str, ...], why: str) -> None:
+    run = host.run_gate(*options, BOOT)
+    assert run.exit_status == 4 and re.search(f"^ERROR: .*{why}", run.text, re.MULTILINE), run.text
 
 
 # The preconditions of a run
