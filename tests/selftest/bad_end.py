@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,15 +49,14 @@ AFTER_A_TEST: dict[str, Callable[[], None]] = {
     "block report": _block_report,
     "internal error": _fail,
     "exit 0": lambda: _exit_early(0),
-    "exit 7": lambda: _exit_early(7),
+    "exit 4": lambda: _exit_early(4),
     "SIGTERM": lambda: _send(signal.SIGTERM),
-    "SIGHUP": lambda: _send(signal.SIGHUP),
     "SIGINT": lambda: _send(signal.SIGINT),
+    "SIGQUIT": lambda: _send(signal.SIGQUIT),
 }
 AT_THE_END: dict[str, Callable[[], None]] = {
     "late error": _fail,
     "late SIGINT": lambda: _send(signal.SIGINT),
-    "late SIGTERM": lambda: _send(signal.SIGTERM),
 }
 UNCONFIGURE: dict[str, Callable[[], None]] = {
     "last error": _fail,
@@ -69,6 +69,8 @@ FILTERS: dict[str, Callable[[list[pytest.Item]], None]] = {
 }
 PASS_ALL = "pass all"
 """No test runs, and each passes: the only end that is good."""
+
+STATUSES: dict[str, Any] = {"status 4": 4, "status -1": -1}
 _DONE: list[str] = []
 
 
@@ -107,9 +109,19 @@ def pytest_runtest_call() -> None:
         pytest.skip("skipped by a plugin")
 
 
-def pytest_sessionfinish() -> None:
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
     """When pytest ends."""
     _act(AT_THE_END)
+    if KIND in STATUSES:
+        session.exitstatus = STATUSES[KIND]
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main() -> Generator[None, object, object]:
+    """Replace the exit status of pytest after everything else."""
+    status = yield
+    return 0 if KIND == "hidden status" else status
 
 
 def pytest_unconfigure() -> None:
@@ -123,4 +135,6 @@ def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, py
     report = yield
     if KIND == "rerun" and call.when == "call":
         report.outcome = "rerun"  # type: ignore[assignment]
+    if KIND == "hidden failure" and call.when == "call":
+        report.outcome, report.longrepr = "passed", "it failed"
     return report

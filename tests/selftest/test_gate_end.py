@@ -32,33 +32,46 @@ def end_badly(host: HostBoard, kind: str, *arguments: str | Path) -> GateResult:
     return host.run_gate(*arguments, "-p", "bad_end", BOOT, STACK, environment={"BAD_END": kind})
 
 
-@BOTH
-@pytest.mark.parametrize(
-    ("kind", "outcome", "why"),
-    [
-        ("truncate", LAB, "lines of the run record are missing"),
-        ("remove", LAB, "no run record to read"),
-        ("block report", LAB, "Is a directory"),
-        ("exit 0", UNFINISHED, "interrupted by pytest (stopped by a plugin)"),
-        ("exit 7", UNFINISHED, "interrupted by pytest (stopped by a plugin)"),
-        ("SIGTERM", UNFINISHED, "interrupted by SIGTERM"),
-        ("SIGHUP", UNFINISHED, "interrupted by SIGHUP"),
-        ("SIGINT", UNFINISHED, "interrupted by Ctrl-C"),
-        ("late error", LAB, "pytest was ended: KeyError: 'raised by a plugin'"),
-        ("late SIGINT", UNFINISHED, "interrupted by Ctrl-C"),
-        ("late SIGTERM", UNFINISHED, "interrupted by SIGTERM"),
-        ("last error", LAB, "pytest was ended: KeyError: 'raised by a plugin'"),
-        ("last SIGINT", UNFINISHED, "interrupted by Ctrl-C"),
-        ("few", PARTIAL, "not run: "),
-        ("none", LAB, "no test passed or failed"),
-        ("skip all", LAB, "no test passed or failed"),
-        ("rerun", LAB, "no reason given"),
-    ],
-)
-def test_end_of_a_run_has_its_outcome(
-    host: HostBoard, workers: tuple[str, ...], kind: str, outcome: tuple[str, int], why: str
-) -> None:
-    run = end_badly(host, kind, *workers)
+ENDS: dict[str, tuple[tuple[str, int], str]] = {
+    "truncate": (LAB, "lines of the run record are missing"),
+    "remove": (LAB, "no run record to read"),
+    "block report": (LAB, "Is a directory"),
+    "exit 0": (UNFINISHED, "interrupted by pytest (stopped by a plugin)"),
+    "exit 4": (UNFINISHED, "interrupted by pytest (stopped by a plugin)"),
+    "SIGTERM": (UNFINISHED, "interrupted by SIGTERM"),
+    "SIGINT": (UNFINISHED, "interrupted by Ctrl-C"),
+    "SIGQUIT": (UNFINISHED, "interrupted by SIGQUIT"),
+    "hidden status": (PARTIAL, "not run: "),
+    "hidden failure": (LAB, "it failed"),
+    "status 4": (LAB, "pytest ended with exit status 4"),
+    "status -1": (LAB, "pytest ended with exit status 9"),
+    "late error": (LAB, "pytest was ended: KeyError: 'raised by a plugin'"),
+    "late SIGINT": (UNFINISHED, "interrupted by Ctrl-C"),
+    "last error": (LAB, "pytest was ended: KeyError: 'raised by a plugin'"),
+    "last SIGINT": (UNFINISHED, "interrupted by Ctrl-C"),
+    "few": (PARTIAL, "not run: "),
+    "none": (LAB, "no test passed or failed"),
+    "skip all": (LAB, "no test passed or failed"),
+    "rerun": (LAB, "no reason given"),
+}
+"""What the plugin bad_end does -> the outcome, and a part of the reason."""
+ENDS_WITH_WORKERS = ("truncate", "SIGTERM", "SIGINT", "late error", "few", "hidden failure", "rerun")
+"""Those that happen in a worker, or that the process without tests must notice too."""
+
+
+@pytest.mark.parametrize("kind", ENDS)
+def test_end_of_a_run_has_its_outcome(host: HostBoard, kind: str) -> None:
+    check_end(end_badly(host, kind), kind)
+
+
+@pytest.mark.parametrize("kind", ENDS_WITH_WORKERS)
+def test_end_of_a_run_with_workers_has_its_outcome(host: HostBoard, kind: str) -> None:
+    check_end(end_badly(host, kind, "-n", "1"), kind)
+
+
+def check_end(run: GateResult, kind: str) -> None:
+    """Assert that a run ended with its outcome, and says why."""
+    outcome, why = ENDS[kind]
     assert last_line(run) == outcome
     assert why in " ".join(run.text.split()), run.text
 
@@ -92,9 +105,10 @@ def test_file_that_cannot_be_written_is_a_lab_error(
     assert why in " ".join(run.text.split()), run.text
 
 
-def test_verdict_that_cannot_be_printed_is_a_lab_error(host: HostBoard) -> None:
-    done = host.run_gate(BOOT, prefix=("sh", "-c", '"$@" >/dev/full', "sh"))
-    assert done.exit_status not in (0, 1, 2), done.text
+@pytest.mark.parametrize("shell", ['"$@" >/dev/full', '"$@" | head -1; exit ${PIPESTATUS[0]}'])
+def test_verdict_that_cannot_be_printed_is_a_lab_error(host: HostBoard, shell: str) -> None:
+    done = host.run_gate(BOOT, prefix=("bash", "-c", shell, "bash"))
+    assert done.exit_status == 9 and "the verdict cannot be printed: " in done.text, done.text
 
 
 def pass_all(host: HostBoard, *options: str | Path) -> GateResult:
@@ -107,10 +121,10 @@ def test_whole_run_is_good(host: HostBoard, workers: tuple[str, ...]) -> None:
     assert last_line(pass_all(host, *workers)) == ("good", 0)
 
 
-@BOTH
 @pytest.mark.parametrize(
     "options",
     [
+        ("-n", "1", "-k", "not device_node"),
         ("-k", "not device_node"),
         ("-m", "not parametrize"),
         ("-o", "python_functions=test_[a-r]*"),
@@ -123,8 +137,8 @@ def test_whole_run_is_good(host: HostBoard, workers: tuple[str, ...]) -> None:
     ],
     ids=" ".join,
 )
-def test_shortened_run_is_partial(host: HostBoard, workers: tuple[str, ...], options: tuple[str, ...]) -> None:
-    assert last_line(pass_all(host, *workers, *options)) == PARTIAL
+def test_shortened_run_is_partial(host: HostBoard, options: tuple[str, ...]) -> None:
+    assert last_line(pass_all(host, *options)) == PARTIAL
 
 
 @pytest.fixture
@@ -153,6 +167,23 @@ def test_last_failed_runs_the_failed_test_alone(host: HostBoard, steps: Path, wo
 def test_stepwise_with_workers_is_refused(host: HostBoard, steps: Path) -> None:
     run = host.run_gate("-n", "1", "--stepwise", steps, STACK)
     assert run.exit_status == 4 and "ERROR: --stepwise does nothing with -n" in run.text, run.text
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("-f",), "never ends"),
+        (("-n", "-1"), "expected a number of workers"),
+        (("-d", "--tx=2*popen"), "give their number with -n"),
+        (("--tx=popen",), "give their number with -n"),
+        (("-n", "1", "--rsyncdir=/tmp"), "leave it out"),
+        (("-n", "1", "--max-worker-restart=x"), "expected a number"),
+    ],
+    ids=str,
+)
+def test_workers_that_cannot_be_scheduled_are_refused(host: HostBoard, options: tuple[str, ...], why: str) -> None:
+    run = host.run_gate(*options, BOOT)
+    assert run.exit_status == 4 and re.search(f"^ERROR: .*{why}", run.text, re.MULTILINE), run.text
 
 
 # The preconditions of a run

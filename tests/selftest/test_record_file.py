@@ -280,7 +280,10 @@ def test_line_glued_to_a_torn_one_is_read(record: RunRecord) -> None:
     assert lines[2]["reason"] == 'says {"kind": "x"}'
 
 
-@pytest.mark.parametrize("line", ["[]", "1", '{"no": "kind"}', '{"kind": "fact", "name": "x"}', "", "\x00"])
+TWICE = '{"kind": "fact", "at": "2026-11-29T12:00:00.000Z", "name": "x", "value": 1, "value": 2}'
+
+
+@pytest.mark.parametrize("line", ["[]", "1", '{"no": "kind"}', '{"kind": "fact", "name": "x"}', "", "\x00", TWICE])
 def test_line_that_is_no_record_is_reported(record: RunRecord, line: str) -> None:
     with (record.folder / "record.jsonl").open("a") as file:
         file.write(line + "\n")

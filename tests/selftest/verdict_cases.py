@@ -168,6 +168,8 @@ CASES: dict[str, Case] = {
     "plan lost": Case(GOOD[1:], "lab", 9, "lab: lines of the run record are missing"),
     "no plan": Case(number([ran(), session()]), "partial", 2, "the run record has no plan"),
     "of an earlier release": Case(unnumbered(ran()), "partial", 2, "the run record has no plan"),
+    "empty plan": Case(number([plan(), ran(), session()]), "partial", 2, "the plan has no questions"),
+    "plan, and no numbers": Case(unnumbered(plan(A), ran(), session()), "lab", 9, "lab: lines of the run record are"),
     "two plans": Case(number([plan(A), plan(A), ran(), session()]), "partial", 2, "the run record has 2 plan"),
     # Read from a file.
     "read, good": Case([*GOOD, {**verdict("good", 0), "writer": "main", "number": 4}], "good", 0, again=True),
