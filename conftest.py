@@ -6,24 +6,12 @@ from pathlib import Path
 import pytest
 
 from fixtures.gate.options import requested_boards
+from fixtures.gate.plan import TEST_FILES
 from fixtures.gate.preconditions import PLUGINS, refuse_weakened_run
 
 pytest_plugins = PLUGINS
 
 TESTS = Path(__file__).parent / "tests"
-ORDER = (
-    "test_boot.py",
-    "test_stack.py",
-    "test_symbols.py",
-    "test_cryptodev.py",
-    "test_aes.py",
-    "test_sha.py",
-    "test_streams.py",
-    "test_offload.py",
-    "test_throughput.py",
-    "test_calibrate.py",
-)
-"""The order of the test files of a board: each file relies on what the files before it have tested."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -53,5 +41,5 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the test files by ORDER; files that are not in it come first."""
-    items.sort(key=lambda item: ORDER.index(item.path.name) if item.path.name in ORDER else -1)
+    """Sort the test files by TEST_FILES; files that are not in it come first."""
+    items.sort(key=lambda item: TEST_FILES.index(item.path.name) if item.path.name in TEST_FILES else -1)

@@ -7,7 +7,7 @@ from gate_run import ROOT
 from host_board import HostBoard
 
 from fixtures.gate.options import Gate
-from fixtures.gate.plan import Question, make_plan
+from fixtures.gate.plan import TEST_FILES, Question, make_plan
 from fixtures.lab.board import Board, list_boards, load_board
 from fixtures.lab.labfile import Console, Unit
 from fixtures.outcome import LabError, SkipReason
@@ -89,6 +89,13 @@ def test_boot_may_be_skipped_on_a_unit_without_console_alone() -> None:
     ],
 )
 def test_file_that_cannot_be_planned_is_a_lab_error(tmp_path: Path, text: str, error: str) -> None:
+    for name in TEST_FILES:
+        (tmp_path / name).touch()
     (tmp_path / "test_x.py").write_text(text)
     with pytest.raises(LabError, match=rf"test_x\.py cannot be planned: {error}"):
+        make_plan(gate_of(load_board("virt", ROOT / "boards")), tmp_path, calibrate=False)
+
+
+def test_missing_test_file_does_not_shorten_the_plan(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match=r"test_boot\.py cannot be planned: FileNotFoundError"):
         make_plan(gate_of(load_board("virt", ROOT / "boards")), tmp_path, calibrate=False)

@@ -17,7 +17,9 @@ from hostile_text import SAMPLES, TEXT, find_harmful
 from fixtures.diagnosis import diagnose
 from fixtures.gate import progress
 from fixtures.gate.background_errors import BackgroundErrors
+from fixtures.gate.quoted_reports import QuotedText
 from fixtures.gate.run_end import Result, print_result
+from fixtures.limits import MAX_REASON
 from fixtures.record import __main__ as record_program
 from fixtures.record.kinds import CHOICES, KINDS
 from fixtures.record.record import JUNIT_FILE, REPORT_FILE, RunRecord, read_record
@@ -242,3 +244,9 @@ def test_progress_bar_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
             show(sample, 0.5)
     printed = capsys.readouterr().out
     assert "host/x: " in printed and find_harmful(printed) == []
+
+
+def test_long_reason_is_cut_in_its_middle() -> None:
+    text = str(QuotedText("begin" + "x" * 2 * MAX_REASON + "end"))
+    assert len(text) < MAX_REASON + 100 and text.startswith("beginx") and text.endswith("xend")
+    assert f"\n({MAX_REASON + 8} characters left out: limits.MAX_REASON)\n" in text

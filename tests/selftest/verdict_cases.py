@@ -128,6 +128,9 @@ CASES: dict[str, Case] = {
         "lab: pytest in worker gw0 was ended: KeyError",
     ),
     "other status of pytest": Case(complete([ran()], exit_status=7), "lab", 9, "lab: pytest ended with exit status 7"),
+    "status of an empty session with a test": Case(
+        complete([ran()], exit_status=5), "lab", 9, "lab: pytest ended with"
+    ),
     "no test collected": Case(number([plan(A), session(exit_status=5)]), "lab", 9, "no test passed or failed"),
     "no test passed": Case(complete([ran(outcome="skipped")]), "lab", 9, f"{A}: reason", reasons=2),
     "more failures than lines": Case(complete([ran()], failed=1), "lab", 9, "lab: failures that pytest counted: 1"),
