@@ -360,6 +360,23 @@ def test_echo_of_a_typed_line_is_not_matched_as_output(console: Console, player:
     assert console.expect(r"(?s)\A(.*?)=> ", 5, "the answer")[1] == "\r\nstatus=0\r\n"
 
 
+@pytest.mark.parametrize("wrap", [" \r", "\r\n", "\x1b[K\r\n", " \x08"])
+def test_line_that_is_wrapped_at_the_width_of_the_terminal_is_typed(
+    console: Console, player: Player, wrap: str
+) -> None:
+    line = "dd if=/tmp/hil-0f95822d2ff956da/firmware of=/dev/vda bs=1M conv=fsync && reboot -f; echo done"
+
+    def echo() -> None:
+        for column in range(len(line)):
+            player.send_text((player.receive_key() or "") + (wrap if column == 75 else ""))
+
+    board = threading.Thread(target=echo, daemon=True)
+    board.start()
+    console.type_line(line, timeout=2)
+    board.join(5)
+    assert player.receive_line("\r", echo=False) == "\r"
+
+
 def test_error_of_a_missing_echo_quotes_the_typed_text(console: Console, player: Player) -> None:
     with pytest.raises(ConsoleTimeout, match=r"the echo of 'version' did not come within 0\.1 s"):
         console.type_line("version", timeout=0.1)
