@@ -17,7 +17,7 @@ from replay import SEPARATOR
 from fixtures.boot.kernel_faults import AFTER_LOGIN
 from fixtures.link import flow_control, serial_shell
 from fixtures.link.console import Console, ConsoleTimeout
-from fixtures.link.serial_protocol import EchoTracker, NoiseFilter, Response, checksum
+from fixtures.link.serial_protocol import EchoTracker, NoiseFilter, OutputTooLong, Response, checksum
 from fixtures.outcome import LabError, ProductError
 
 END = b"\nend of input %d.\n"
@@ -216,8 +216,11 @@ def shells() -> SearchStrategy[bytes]:
     return mutated_text([*(stored + answer for answer in _responses()), late, in_parts], WORDS)
 
 
+REFUSED = (ProductError, LabError, OutputTooLong)
+"""The shell makes a ProductError of OutputTooLong, with the command."""
+
 TARGETS = (
     Target("console", consoles, run_console, (ProductError, LabError)),
-    Target("serial-protocol", lambda: mutated_text(_responses(), WORDS), run_protocol, (ProductError, LabError)),
+    Target("serial-protocol", lambda: mutated_text(_responses(), WORDS), run_protocol, REFUSED),
     Target("serial-shell", shells, run_shell, (ProductError, LabError)),
 )
