@@ -24,7 +24,7 @@ from fixtures.record import __main__ as record_program
 from fixtures.record.kinds import CHOICES, KINDS
 from fixtures.record.record import JUNIT_FILE, REPORT_FILE, RunRecord, read_record
 from fixtures.record.report import render_page
-from fixtures.record.summary import Summary, load_summary
+from fixtures.record.summary import Summary, load_summary, summarise
 from fixtures.record.terminal import render
 from fixtures.record.verdict import decide
 from fixtures.untrusted_text import escape_lines, escape_unprintable
@@ -213,9 +213,9 @@ def test_hostile_name_of_a_record_is_escaped(
 def test_calibration_is_printed_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     summary = write_hostile_record(tmp_path, HOSTILE_LINE)
     records = read_record(summary.folder)
-    with RunRecord.open(summary.folder) as record:
-        config = SimpleNamespace(getoption=lambda _: True)
-        print_result(config, Result(record, records, decide(records, diagnose(records))))  # type: ignore[arg-type]
+    verdict = decide(records, diagnose(records))
+    config = SimpleNamespace(getoption=lambda _: True)
+    print_result(config, Result(records, summarise(records, summary.folder, verdict)))  # type: ignore[arg-type]
     *body, _verdict = capsys.readouterr().out.splitlines()
     assert any(line.startswith("--calibrate: ") for line in body)
     assert find_harmful("\n".join(body)) == []
