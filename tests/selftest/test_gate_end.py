@@ -105,9 +105,11 @@ def test_file_that_cannot_be_written_is_a_lab_error(
     assert why in " ".join(run.text.split()), run.text
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("shell", ['"$@" >/dev/full', '"$@" | head -1; exit ${PIPESTATUS[0]}'])
-def test_verdict_that_cannot_be_printed_is_a_lab_error(host: HostBoard, shell: str) -> None:
-    done = host.run_gate(BOOT, prefix=("bash", "-c", shell, "bash"))
+def test_verdict_that_cannot_be_printed_is_a_lab_error(host: HostBoard, shell: str, unbuffered: str) -> None:
+    prefix = ("bash", "-c", shell, "bash")
+    done = host.run_gate(BOOT, prefix=prefix, environment={"PYTHONUNBUFFERED": unbuffered})
     assert done.exit_status == 9 and "the verdict cannot be printed: " in done.text, done.text
 
 
