@@ -7,7 +7,7 @@ from gate_run import ROOT
 from host_board import HostBoard
 
 from fixtures.gate.options import Gate
-from fixtures.gate.plan import TEST_FILES, Question, make_plan
+from fixtures.gate.plan import CALIBRATION_FILE, CHECK_FILE, TEST_FILES, Question, make_plan
 from fixtures.lab.board import Board, list_boards, load_board
 from fixtures.lab.labfile import Console, Unit
 from fixtures.outcome import LabError, SkipReason
@@ -24,9 +24,9 @@ def gate_of(board: Board, *, has_console: bool = True) -> Gate:
     return Gate(board.name, board, None, (unit,), None, 0.0, "tftp")
 
 
-def plan_of(name: str, *, calibrate: bool = False) -> dict[str, Question]:
+def plan_of(name: str) -> dict[str, Question]:
     """Return the plan of a board of this repository by node id."""
-    questions = make_plan(gate_of(load_board(name, ROOT / "boards")), TESTS, calibrate=calibrate)
+    questions = make_plan(gate_of(load_board(name, ROOT / "boards")), TESTS)
     return {question.nodeid: question for question in questions}
 
 
@@ -39,7 +39,16 @@ def test_plan_is_what_pytest_collects(host: HostBoard, name: str, options: tuple
         assert run.exit_status == 4, run.text
         return
     collected = {line for line in run.text.splitlines() if line.startswith("tests/") and "[NOTSET]" not in line}
-    assert collected == set(plan_of(name, calibrate=bool(options)))
+    swapped = (CALIBRATION_FILE, CHECK_FILE) if "--calibrate" in options else ()
+    assert {line for line in collected if not of_file(line, swapped)} == {
+        nodeid for nodeid in plan_of(name) if not of_file(nodeid, swapped)
+    }
+    assert [any(of_file(line, (file,)) for line in collected) for file in swapped] in ([], [True, False])
+
+
+def of_file(nodeid: str, names: tuple[str, ...]) -> bool:
+    """Return whether a test is of one of these files."""
+    return nodeid.partition("::")[0].removeprefix("tests/") in names
 
 
 def test_plan_of_the_virtual_board_has_all_its_tests() -> None:
@@ -65,7 +74,7 @@ def test_skip_is_allowed_where_the_board_gives_the_reason(board: str, nodeid: st
 def test_layer_without_software_fallback_may_skip_algorithms_that_the_board_file_does_not_list() -> None:
     board = load_board("virt", ROOT / "boards")
     board = board.model_copy(update={"algorithms": {"SHA1": board.algorithms["SHA1"]}})
-    plan = make_plan(gate_of(board), TESTS, calibrate=False)
+    plan = make_plan(gate_of(board), TESTS)
     may_skip = {question.nodeid for question in plan if "no software fallback" in question.may_skip}
     assert "tests/test_aes.py::test_known_answers[cryptodev-AES-128-ECB-MMT-encrypt]" in may_skip
     assert not any("SHA1-" in nodeid or "[openssl-" in nodeid or "[engine-AES" in nodeid for nodeid in may_skip)
@@ -73,7 +82,7 @@ def test_layer_without_software_fallback_may_skip_algorithms_that_the_board_file
 
 def test_boot_may_be_skipped_on_a_unit_without_console_alone() -> None:
     board = load_board("ls1046a", ROOT / "boards")
-    plans = [make_plan(gate_of(board, has_console=console), TESTS, calibrate=False) for console in (True, False)]
+    plans = [make_plan(gate_of(board, has_console=console), TESTS) for console in (True, False)]
     boot = "tests/test_boot.py::test_image_boots_to_a_login"
     found = [question.may_skip for plan in plans for question in plan if question.nodeid == boot]
     assert found == [(), ("no console",)]
@@ -93,9 +102,9 @@ def test_file_that_cannot_be_planned_is_a_lab_error(tmp_path: Path, text: str, e
         (tmp_path / name).touch()
     (tmp_path / "test_x.py").write_text(text)
     with pytest.raises(LabError, match=rf"test_x\.py cannot be planned: {error}"):
-        make_plan(gate_of(load_board("virt", ROOT / "boards")), tmp_path, calibrate=False)
+        make_plan(gate_of(load_board("virt", ROOT / "boards")), tmp_path)
 
 
 def test_missing_test_file_does_not_shorten_the_plan(tmp_path: Path) -> None:
     with pytest.raises(LabError, match=r"test_boot\.py cannot be planned: FileNotFoundError"):
-        make_plan(gate_of(load_board("virt", ROOT / "boards")), tmp_path, calibrate=False)
+        make_plan(gate_of(load_board("virt", ROOT / "boards")), tmp_path)
