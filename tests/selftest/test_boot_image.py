@@ -84,6 +84,18 @@ def test_unknown_placeholder_is_refused_and_known_ones_are_listed() -> None:
         substitute("tftpboot {dtb}", {"server": "x", "kernel": "y"})
 
 
+def test_folder_of_too_many_files_is_refused(tmp_path: Path) -> None:
+    for number in range(limits.MAX_IMAGE_FILES):
+        (tmp_path / f"f{number}").touch()
+    assert len(Image.from_folder(tmp_path).files) == limits.MAX_IMAGE_FILES
+    (tmp_path / "more").touch()
+    message = (
+        rf"^--image {tmp_path}: found {limits.MAX_IMAGE_FILES + 1} files; expected at most {limits.MAX_IMAGE_FILES}$"
+    )
+    with pytest.raises(UsageError, match=message):
+        Image.from_folder(tmp_path)
+
+
 @pytest.mark.parametrize("kind", ["named pipe", "device", "large"])
 def test_file_that_cannot_be_an_images_is_refused(tmp_path: Path, kind: str) -> None:
     kernel = create_folder(tmp_path / "release", dtb="d") / "kernel.img"

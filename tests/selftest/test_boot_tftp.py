@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import select
 import socket
 import threading
 import time
@@ -315,6 +316,15 @@ def test_flood_of_packets_does_not_fill_the_log(
     assert len(caplog.text) < 1_000_000
 
 
+def test_log_ends_at_its_limit_with_a_remark(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tftp_server, "_numbers", itertools.count())
+    for _ in range(2 * limits.MAX_LOGGED_PACKETS):
+        tftp_server.log.warning("a packet from %s", "the board")
+    assert len(caplog.records) == limits.MAX_LOGGED_PACKETS
+    remark = f"later packets are not logged (limit: {limits.MAX_LOGGED_PACKETS}, MAX_LOGGED_PACKETS)"
+    assert caplog.messages[-2:] == ["a packet from the board", remark]
+
+
 def test_transfers_of_one_address_are_limited(kernel: tuple[int, bytes], tmp_path: Path) -> None:
     """Another host at the network takes as many transfers as it gets; the board still gets one."""
     port, content = kernel
@@ -327,6 +337,25 @@ def test_transfers_of_one_address_are_limited(kernel: tuple[int, bytes], tmp_pat
     finally:
         for other in others:
             other.close()
+
+
+@pytest.mark.parametrize(
+    ("addresses", "accepted"), [(1, limits.MAX_CLIENT_TRANSFERS), (20, limits.MAX_TRANSFERS)], ids=["one", "all"]
+)
+def test_requests_above_the_number_of_transfers_are_dropped(
+    kernel: tuple[int, bytes], addresses: int, accepted: int
+) -> None:
+    clients = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2 * accepted)]
+    try:
+        for number, client in enumerate(clients):
+            client.bind((f"127.0.0.{2 + number % addresses}", 0))
+            client.sendto(encode_request("hil-0/kernel"), ("127.0.0.1", kernel[0]))
+        time.sleep(0.5)  # in which an accepted request is answered, and the answer repeated
+        answered, _, _ = select.select(clients, [], [], 0)
+        assert len(answered) == accepted
+    finally:
+        for client in clients:
+            client.close()
 
 
 @pytest.mark.parametrize("times", [1, 100])

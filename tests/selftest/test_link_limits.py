@@ -113,6 +113,12 @@ def test_history_returns_what_it_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (history.get(0), history.get(14), history.get(0, 14)) == (b"efgabcdefg", b"abcdefg", b"efg")
 
 
+def test_search_examines_a_limited_part_of_what_was_searched_already() -> None:
+    history, length = History(), limits.MAX_EXPECTED_TEXT
+    history.append(b"x" * 3 * length)
+    assert history.window(0, 3 * length) == (2 * length - 1, "\0" + "x" * length)
+
+
 def test_long_line_is_split_and_keeps_its_positions() -> None:
     longest = limits.MAX_CONSOLE_LINE
     splitter = LineSplitter()
@@ -315,6 +321,14 @@ def test_server_that_ignores_the_window_is_a_product_failure(
     monkeypatch.setattr(ssh, "MAX_SSH_BUFFER", -1)
     with pytest.raises(ProductError, match=r"output not yet read \(MAX_SSH_BUFFER\), while running: yes"):
         shell.run("yes | head -c 1000000")
+
+
+def test_output_that_waits_to_be_read_is_limited() -> None:
+    waiting = ssh._OutputBuffer()
+    waiting.feed(bytes(limits.MAX_SSH_BUFFER))
+    waiting.feed(b"1")
+    with pytest.raises(ssh.SshLimitExceeded, match=r"more than 8,388,608 bytes of output not yet .*\(MAX_SSH_BUFFER\)"):
+        waiting.feed(b"2")
 
 
 def test_endless_banner_ends_the_connection(tmp_path: Path) -> None:

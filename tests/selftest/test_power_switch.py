@@ -15,7 +15,7 @@ import pytest
 from qemu.qmp import QMPError
 from servers import wait_for_server
 
-from fixtures import qmp
+from fixtures import limits, qmp
 from fixtures.lab.labfile import Command, Pdudaemon, Qmp
 from fixtures.outcome import LabError
 from fixtures.power import command
@@ -69,6 +69,13 @@ def test_exit_status_other_than_zero_is_a_lab_error(tmp_path: Path) -> None:
 def test_output_that_is_not_printable_is_shown_escaped(tmp_path: Path) -> None:
     relay = script(tmp_path, r"printf '\377\376\033[2J'; exit 1")
     with pytest.raises(LabError, match=r"\(output: \\xff\\xfe\\x1b\[2J\)"):
+        CommandPower(Command(on=str(relay), off="true")).on()
+
+
+def test_end_of_a_long_output_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_POWER_OUTPUT", 10)
+    relay = script(tmp_path, "printf '%0500d' 123; exit 1")
+    with pytest.raises(LabError, match=r"\(output: 0000000123\)$"):
         CommandPower(Command(on=str(relay), off="true")).on()
 
 

@@ -1,6 +1,7 @@
 """The run record as a file: each line is stored at once, with several writers and after a writer is killed."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from fixtures import limits
 from fixtures.outcome import LabError, UsageError
 from fixtures.record.kinds import KINDS
 from fixtures.record.record import RunRecord, read_record
@@ -309,3 +311,18 @@ def test_full_disk_is_a_lab_error(tmp_path: Path) -> None:
     (tmp_path / "record.jsonl").symlink_to("/dev/full")
     with pytest.raises(LabError, match=r"cannot write the run record: No space left"):
         RunRecord(tmp_path).write("test", **TEST)
+
+
+def test_record_of_somebody_else_is_a_regular_file_of_limited_size(
+    record: RunRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = record.folder / "record.jsonl"
+    monkeypatch.setattr(limits, "MAX_RECORD_SIZE", file.stat().st_size)
+    assert read_record(record.folder)
+    monkeypatch.setattr(limits, "MAX_RECORD_SIZE", file.stat().st_size - 1)
+    with pytest.raises(UsageError, match=rf"no run record to read \(larger than {limits.MAX_RECORD_SIZE} bytes"):
+        read_record(record.folder)
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(UsageError, match=r"no run record to read \(not a regular file\)"):
+        read_record(record.folder)

@@ -1,5 +1,6 @@
 """Blocked tasks are found with the kernel function in which each of them waits."""
 
+from fixtures.limits import MAX_BLOCKED_TASKS
 from fixtures.stack.blocked_tasks import BlockedTask, parse_blocked_tasks
 
 THREE_TASKS = """task: openssl
@@ -28,6 +29,6 @@ def test_empty_output_means_no_blocked_task() -> None:
     assert parse_blocked_tasks("") == []
 
 
-def test_first_hundred_tasks_are_kept() -> None:
-    printed = "".join(f"task: {number}\n[<0>] wait+0x1/0x2\n" for number in range(1000))
-    assert [task.task for task in parse_blocked_tasks(printed)] == [str(number) for number in range(100)]
+def test_first_tasks_are_kept() -> None:
+    printed = "".join(f"task: {number}\n[<0>] wait+0x1/0x2\n" for number in range(10 * MAX_BLOCKED_TASKS))
+    assert [task.task for task in parse_blocked_tasks(printed)] == [str(number) for number in range(MAX_BLOCKED_TASKS)]

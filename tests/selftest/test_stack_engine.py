@@ -12,6 +12,7 @@ import pytest
 from local_shell import LocalShell
 
 from fixtures.lab.board import Board, OpenSSL, load_board
+from fixtures.limits import MAX_PATH
 from fixtures.outcome import ProductError
 from fixtures.stack.engine import (
     algorithm_name,
@@ -136,11 +137,16 @@ def test_engines_folder_is_read_from_openssl_version() -> None:
         parse_engines_folder("version: Option unknown -e\n")
 
 
-@pytest.mark.parametrize("folder", ["engines", "", "/" + "x" * 5000])
+@pytest.mark.parametrize("folder", ["engines", "", "/" + "x" * (MAX_PATH + 1)])
 def test_engines_folder_that_is_no_path_is_a_product_failure(folder: str) -> None:
     with pytest.raises(ProductError, match="no engines folder") as caught:
         parse_engines_folder(f'ENGINESDIR: "{folder}"\n')
     assert len(str(caught.value)) < 500
+
+
+def test_longest_engines_folder_is_accepted() -> None:
+    folder = "/" + "x" * (MAX_PATH - 1)
+    assert parse_engines_folder(f'ENGINESDIR: "{folder}"\n') == folder
 
 
 def test_missing_engine_file_lists_the_engines_folder(tmp_path: Path) -> None:

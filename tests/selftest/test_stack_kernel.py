@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from local_shell import LocalShell
 
+from fixtures.limits import MAX_ALGORITHM_LENGTH, MAX_FACT_LENGTH
 from fixtures.outcome import LabError, ProductError
 from fixtures.stack.batch import run_batch, split_output
 from fixtures.stack.kernel import (
@@ -18,6 +19,7 @@ from fixtures.stack.kernel import (
     parse_crypto,
     parse_modules,
     read_facts,
+    read_release,
 )
 
 DATA = Path(__file__).parent / "data" / "stack"
@@ -221,7 +223,7 @@ def test_impossible_modules_line_is_a_product_failure(line: str) -> None:
         ["priority : 1", "driver : two words"],
         ["priority : 1", "driver : \x1b[2J"],
         ["priority : 1", "driver :"],
-        ["priority : 1", f"driver : {'x' * 128}"],
+        ["priority : 1", f"driver : {'x' * (MAX_ALGORITHM_LENGTH + 1)}"],
     ],
 )
 def test_impossible_crypto_entry_is_a_product_failure(lines: list[str]) -> None:
@@ -231,7 +233,7 @@ def test_impossible_crypto_entry_is_a_product_failure(lines: list[str]) -> None:
 
 
 def test_longest_name_of_the_kernel_is_accepted() -> None:
-    name = "x" * 127  # CRYPTO_MAX_ALG_NAME is 128, with the terminating zero
+    name = "x" * MAX_ALGORITHM_LENGTH
     assert parse_crypto(f"name : {name}\ndriver : {name}\npriority : -1\n")[0].driver == name
 
 
@@ -243,7 +245,10 @@ def test_release_that_is_no_version_counts_as_old(release: str) -> None:
 def test_facts_are_of_limited_length(shell: LocalShell, tmp_path: Path) -> None:
     write_program(tmp_path, "openssl", f"echo {'x' * 5000}; echo 'ENGINESDIR: \"{'y' * 5000}\"'")
     write_program(tmp_path, "uname", f"echo {'z' * 5000}")
-    assert max(len(value) for value in read_facts(shell, "cryptodev").values()) == 256
+    write_program(tmp_path, "modinfo", "exit 1")
+    facts = read_facts(shell, "cryptodev")
+    limited = [facts[key] for key in ("kernel release", "OpenSSL version", "engines folder")]
+    assert [*map(len, limited), len(read_release(shell))] == [MAX_FACT_LENGTH] * 4
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from local_shell import LocalShell
 
 from fixtures.lab.board import Counter, Interrupts
+from fixtures.limits import MAX_DEVICE_NAME, MAX_WITNESS_DEVICES
 from fixtures.outcome import ProductError
 from fixtures.stack.witness import (
     Reading,
@@ -100,21 +101,24 @@ def test_impossible_uptime_is_a_product_failure(printed: str) -> None:
 
 def test_number_of_devices_is_limited(tmp_path: Path) -> None:
     (tmp_path / "devices").mkdir()
-    for number in range(65):
+    for number in range(MAX_WITNESS_DEVICES + 1):
         (tmp_path / f"devices/{number}.jr").touch()
     witness = Interrupts(
         kind="interrupts", name="rings", match="{device}$", device=f"{tmp_path}/devices/*", per_operation=1
     )
-    with pytest.raises(ProductError, match=r"65 devices match .*, the limit is 64"):
+    with pytest.raises(
+        ProductError, match=rf"{MAX_WITNESS_DEVICES + 1} devices match .*, the limit is {MAX_WITNESS_DEVICES}\."
+    ):
         read_witness(LocalShell(), witness)
 
 
 @pytest.mark.parametrize(
-    "name", ["$(head -c 3000000 /dev/zero | tr '\\0' x)", "$(printf '%0256d' 1)", "$(printf 'a\\033')"]
+    "name",
+    ["$(head -c 3000000 /dev/zero | tr '\\0' x)", f"$(printf '%0{MAX_DEVICE_NAME + 1}d' 1)", "$(printf 'a\\033')"],
 )
 def test_device_name_that_the_kernel_cannot_have_is_a_product_failure(name: str) -> None:
     witness = Interrupts(kind="interrupts", name="rings", match="{device}$", device="/dev/null", per_operation=1)
-    with pytest.raises(ProductError, match=r"expected names of at most 255 .* found: '") as caught:
+    with pytest.raises(ProductError, match=rf"expected names of at most {MAX_DEVICE_NAME} .* found: '") as caught:
         read_witness(LocalShell(replace={'"${f##*/}"': f'"{name}"'}), witness)
     assert len(str(caught.value)) < 500
 

@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import NoteSection
+from elftools.elf.gnuversions import GNUVerDefSection
+from elftools.elf.sections import NoteSection, SymbolTableSection
 from symbols_build import build, calls, defines, nodes
 
 from fixtures import limits
 from fixtures.outcome import ProductError
 from fixtures.stack.kernel import build_id
-from fixtures.stack.symbols import libraries
+from fixtures.stack.symbols import elf_file, libraries
 from fixtures.stack.symbols.elf import read_object
-from fixtures.stack.symbols.elf_file import InvalidElf
+from fixtures.stack.symbols.elf_file import ElfFile, InvalidElf
 from fixtures.stack.symbols.libraries import read_cache
 from fixtures.stack.symbols.resolve import resolve
 
@@ -150,16 +151,21 @@ def test_chain_of_versions_ends_where_the_linker_ends_it(sound: bytes) -> None:
     assert read_object("p", more).version_needs == read_object("p", sound).version_needs
 
 
-@pytest.mark.parametrize("value", HUGE[:2])
+@pytest.mark.parametrize("value", [limits.MAX_ELF_SYMBOLS + 1, *HUGE[:2]])
 def test_huge_hash_table_is_refused(sound: bytes, value: int) -> None:
     no_sections = without_sections(sound)
-    assert "dynamic symbols, the limit is" in refusal(write(no_sections, find_table(sound, "DT_HASH") + 4, "I", value))
+    above = f"{value} dynamic symbols, the limit is {limits.MAX_ELF_SYMBOLS}"
+    assert refusal(write(no_sections, find_table(sound, "DT_HASH") + 4, "I", value)).endswith(above)
     dynamic = find_dynamic(sound)
     numbers = {dynamic.get_tag(number)["d_tag"]: number for number in range(dynamic.num_tags() or 0)}
     gnu_only = write(no_sections, dynamic["p_offset"] + 16 * numbers["DT_HASH"], "Q", 0x6FFFFDF8)
     table = find_table(sound, "DT_GNU_HASH")
     for field in (0, 4, 8):  # buckets, the first symbol, size of the Bloom filter
         assert refusal(write(gnu_only, table + field, "I", value))
+    buckets, _, bloom_size, _ = struct.unpack_from("<4I", sound, table)
+    assert f"{value} hash buckets, the limit is {limits.MAX_ELF_SYMBOLS}" in refusal(write(gnu_only, table, "I", value))
+    largest = write(gnu_only, table + 16 + 8 * bloom_size, f"{buckets}I", *[value] * buckets)
+    assert refusal(largest).endswith(above)
 
 
 @pytest.mark.parametrize("value", [0, 1, *HUGE])
@@ -184,9 +190,12 @@ def test_dynamic_segment_without_an_end_is_refused(sound: bytes) -> None:
     assert refusal(write(sound, start, f"{2 * count}Q", *[1, 1] * count))
 
 
-def test_text_without_an_end_is_refused(sound: bytes) -> None:
-    grown, start = append(sound, b"x" * 5000)
-    assert "does not end within 4096 bytes" in refusal(set_tag(grown, "DT_STRTAB", start))
+def test_longest_text_is_read_and_a_longer_one_refused(sound: bytes) -> None:
+    longest = "x" * limits.MAX_ELF_STRING
+    elf, start = ElfFile(sound + f"x{longest}\0".encode()), len(sound)
+    assert elf.string(start + 1) == longest
+    with pytest.raises(InvalidElf, match=rf"does not end within {limits.MAX_ELF_STRING} bytes"):
+        elf.string(start)
 
 
 def test_names_that_overlap_are_refused_in_total(sound: bytes) -> None:
@@ -196,7 +205,74 @@ def test_names_that_overlap_are_refused_in_total(sound: bytes) -> None:
     grown, start = append(sound, name + struct.pack("<II", 1, count) + symbols)
     for tag, at in (("DT_STRTAB", 0), ("DT_HASH", len(name)), ("DT_SYMTAB", len(name) + 8)):
         grown = set_tag(grown, tag, start + at)
-    assert "bytes in names, the limit is" in refusal(without_sections(grown))
+    assert f"bytes in names, the limit is {limits.MAX_ELF_STRINGS}" in refusal(without_sections(grown))
+
+
+def count_versions(elf: ELFFile) -> int:
+    section = elf.get_section_by_name(".gnu.version_d")
+    assert isinstance(section, GNUVerDefSection)
+    return int(section.num_versions())
+
+
+def count_symbols(elf: ELFFile) -> int:
+    section = elf.get_section_by_name(".dynsym")
+    assert isinstance(section, SymbolTableSection)
+    return int(section.num_symbols())
+
+
+@pytest.mark.parametrize(
+    ("limit", "what", "count"),
+    [
+        ("elf_file.MAX_ELF_SEGMENTS", "program headers", ELFFile.num_segments),
+        (
+            "elf_file.MAX_ELF_TAGS",
+            "entries in the dynamic segment",
+            lambda elf: find_dynamic(elf.stream.getvalue()).num_tags() - 1,  # type: ignore[operator]  # no DT_NULL
+        ),
+        ("elf.MAX_ELF_SYMBOLS", "dynamic symbols", count_symbols),
+        ("elf.MAX_ELF_VERSIONS", "version records", count_versions),
+    ],
+)
+def test_file_at_a_limit_is_read_and_one_above_it_refused(
+    sound: bytes, monkeypatch: pytest.MonkeyPatch, limit: str, what: str, count: Callable[[ELFFile], int]
+) -> None:
+    number = count(ELFFile(io.BytesIO(sound)))
+    monkeypatch.setattr(f"fixtures.stack.symbols.{limit}", number)
+    assert refusal(sound) == ""
+    monkeypatch.setattr(f"fixtures.stack.symbols.{limit}", number - 1)
+    assert refusal(sound).endswith(f": {number} {what}, the limit is {number - 1}")
+
+
+def test_needed_versions_are_limited_in_total(sound: bytes) -> None:
+    """Two libraries share a chain of as many versions as one may have."""
+    most = limits.MAX_ELF_VERSIONS
+    libraries_of_chain = struct.pack("<HHIIIHHIII", 1, most, 1, 32, 16, 1, most, 1, 16, 0)
+    versions = struct.pack("<IHHII", 0, 0, 2, 1, 16) * (most - 1) + struct.pack("<IHHII", 0, 0, 2, 1, 0)
+    grown, start = append(sound, libraries_of_chain + versions)
+    one = set_tag(grown, "DT_VERNEED", start)
+    assert len(read_object("p", one).version_needs) == most
+    assert refusal(set_tag(one, "DT_VERNEEDNUM", 2)).endswith(
+        f": {most + 1} versions that it needs, the limit is {most}"
+    )
+
+
+def test_long_build_id_is_a_product_failure(sound: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elf_file, "MAX_ELF_STRING", 19)
+    with pytest.raises(ProductError, match=r"20 bytes in a build-id, the limit is 19"):
+        build_id(sound)
+
+
+def test_repeated_folders_and_libraries_count_once(sound: bytes) -> None:
+    """A path of a million folders that are all the same would be searched for each of thousands of libraries."""
+    grown, start = append(sound, b"/a:/b/:/a//:" * 300 + b"\0")
+    dynamic = find_dynamic(grown)
+    tags = {dynamic.get_tag(number)["d_tag"]: number for number in range(dynamic.num_tags() or 0)}
+    spare = dynamic["p_offset"] + 16 * tags["DT_HASH"]
+    path = start - (1 << 40) - find_table(sound, "DT_STRTAB")
+    assert read_object("p", write(grown, spare, "QQ", 15, path)).rpath == ("/a", "/b")  # DT_RPATH
+    assert read_object("p", write(grown, spare, "QQ", 29, path)).runpath == ("/a", "/b")  # DT_RUNPATH
+    needed = dynamic.get_tag(tags["DT_NEEDED"])["d_val"]
+    assert read_object("p", write(grown, spare, "QQ", 1, needed)).needed == ("libbelow.so.1",)  # DT_NEEDED
 
 
 @pytest.mark.parametrize("field", [0, 4])
@@ -211,7 +287,7 @@ def test_endless_notes_are_a_product_failure(sound: bytes) -> None:
     notes = struct.pack("<III", 0, 0, 9) * 100_000
     header = ELFFile(io.BytesIO(sound))["e_phoff"]
     grown = write(sound + notes, header, "IIQQQQQQ", 4, 4, len(sound), 0, 0, len(notes), len(notes), 4)
-    with pytest.raises(ProductError, match=r"257 notes, the limit is 256"):
+    with pytest.raises(ProductError, match=rf"{limits.MAX_ELF_NOTES + 1} notes, the limit is {limits.MAX_ELF_NOTES}$"):
         build_id(grown)
 
 
@@ -270,8 +346,24 @@ def test_number_of_loaded_objects_is_limited(tmp_path: Path, monkeypatch: pytest
         resolve_alone(template, fetch)
 
 
-@pytest.mark.parametrize("little_endian", [True, False])
-def test_linker_cache_with_too_many_entries_is_a_product_failure(little_endian: bool) -> None:
-    content = b"glibc-ld.so.cache1.1" + b"\xff" * 100
-    with pytest.raises(ProductError, match=r"^/etc/ld\.so\.cache: 4294967295 entries, the limit is 65536"):
-        read_cache(content, little_endian)
+def linker_cache(count: int, name: bytes, order: str = "<") -> bytes:
+    """Return /etc/ld.so.cache with a number of entries that all have the same name and path."""
+    place = 48 + 24 * count
+    header = b"glibc-ld.so.cache1.1" + struct.pack(f"{order}I24x", count)
+    return header + struct.pack(f"{order}iIIIQ", 1, place, place, 0, 0) * count + name + b"\0"
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_linker_cache_with_too_many_entries_is_a_product_failure(order: str) -> None:
+    most = limits.MAX_LIBRARY_CACHE
+    assert len(read_cache(linker_cache(most, b"x", order), order == "<")["x"]) == most
+    with pytest.raises(ProductError, match=rf"^/etc/ld\.so\.cache: {most + 1} entries, the limit is {most}$"):
+        read_cache(linker_cache(most + 1, b"x", order), order == "<")
+
+
+def test_names_of_the_linker_cache_are_limited() -> None:
+    longest = b"n" * limits.MAX_ELF_STRING
+    assert read_cache(linker_cache(9, longest), True) == {longest.decode(): [longest.decode()] * 9}
+    assert read_cache(linker_cache(9, longest + b"n"), True) == {}  # as if the file ended there
+    with pytest.raises(ProductError, match=rf"\.cache: more than {limits.MAX_ELF_STRINGS} bytes in names and paths$"):
+        read_cache(linker_cache(limits.MAX_LIBRARY_CACHE, longest), True)
