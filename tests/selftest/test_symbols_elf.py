@@ -192,11 +192,30 @@ def test_text_without_an_end_is_refused(sound: bytes) -> None:
 def test_names_that_overlap_are_refused_in_total(sound: bytes) -> None:
     """Each of 60,000 symbols has the same long name: 240 MB from a file of 1.5 MB."""
     count, name = 60_000, b"n" * 4000 + b"\0"
-    symbols = struct.pack("<IBBHQQ", 1, 0x12, 0, 1, 1, 0) * count
+    symbols = struct.pack("<IBBHQQ", 1, 0x12, 0, 0, 0, 0) * count
     grown, start = append(sound, name + struct.pack("<II", 1, count) + symbols)
     for tag, at in (("DT_STRTAB", 0), ("DT_HASH", len(name)), ("DT_SYMTAB", len(name) + 8)):
         grown = set_tag(grown, tag, start + at)
     assert "bytes in names, the limit is" in refusal(without_sections(grown))
+
+
+def test_many_definitions_of_one_symbol_are_refused(sound: bytes) -> None:
+    """A lookup compares each version of a symbol: 30,000 imports of 30,000 definitions take minutes."""
+    count = 60_000
+    symbols = struct.pack("<IBBHQQ", 1, 0x12, 0, 1, 1, 0) * count
+    grown, start = append(sound, b"\0name\0\0\0" + struct.pack("<II", 1, count) + symbols)
+    for tag, at in (("DT_STRTAB", 0), ("DT_HASH", 8), ("DT_SYMTAB", 16)):
+        grown = set_tag(grown, tag, start + at)
+    assert "17 definitions of one symbol, the limit is 16" in refusal(without_sections(grown))
+
+
+def test_many_folders_and_libraries_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = ("-nostdlib", f"-Wl,-rpath,{':'.join('a' * 65)}")
+    below = build(tmp_path / "libbelow.so", defines("f"), soname="libbelow.so")
+    content = build(tmp_path / "lib.so", calls("f"), below, flags=flags).read_bytes()
+    assert "65 folders to search, the limit is 64" in refusal(content)
+    monkeypatch.setattr("fixtures.stack.symbols.elf.MAX_LIBRARIES", 0)
+    assert "1 libraries that it needs, the limit is 0" in refusal(content)
 
 
 @pytest.mark.parametrize("field", [0, 4])
@@ -268,6 +287,46 @@ def test_number_of_loaded_objects_is_limited(tmp_path: Path, monkeypatch: pytest
 
     with pytest.raises(ProductError, match="depend on more than 10 objects, which is the limit"):
         resolve_alone(template, fetch)
+
+
+@pytest.mark.parametrize(
+    ("place", "limit", "message"),
+    [
+        ("libraries.MAX_RESOLVED_SIZE", 5000, "more than 5,000 bytes, the limit MAX_RESOLVED_SIZE"),
+        ("resolve.MAX_RESOLVED_SYMBOLS", 3, "depend on more than 3 dynamic symbols, which is the limit"),
+        ("resolve.MAX_LINK_PROBLEMS", 1, "more than 1 problems, the limit MAX_LINK_PROBLEMS"),
+    ],
+)
+def test_sum_over_all_objects_is_limited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, limit: int, message: str
+) -> None:
+    engine = build(tmp_path / "engine.so", calls("one", "two", "three")).read_bytes()
+    monkeypatch.setattr(f"fixtures.stack.symbols.{place}", limit)
+    with pytest.raises(ProductError, match=message):
+        resolve_alone(engine, lambda _path: engine + bytes(5000))
+
+
+def make_linker_cache(count: int, name: bytes, path: bytes) -> bytes:
+    """Return a cache whose entries share their name and path."""
+    texts = 48 + 24 * count
+    entry = struct.pack("<iIIIQ", 1, texts, texts + len(name) + 1, 0, 0)
+    return b"glibc-ld.so.cache1.1" + struct.pack("<I", count) + bytes(24) + entry * count + name + b"\0" + path + b"\0"
+
+
+def test_linker_cache_whose_entries_share_long_texts_is_a_product_failure() -> None:
+    """65,536 entries of 8 KB each, from a file of 1.6 MB."""
+    content = make_linker_cache(1 << 16, b"n" * 4000, b"p" * 4000)
+    with pytest.raises(ProductError, match=r"^/etc/ld\.so\.cache: more than 4194304 bytes in names, the limit"):
+        read_cache(content, True)
+
+
+def test_path_that_the_linker_cache_repeats_is_tried_once(tmp_path: Path) -> None:
+    below = build(tmp_path / "libbelow.so", defines("f"), soname="libbelow.so")
+    engine = build(tmp_path / "engine.so", calls("f"), below).read_bytes()
+    cache = make_linker_cache(50_000, b"libbelow.so", b"/other")
+    files = {"/e/engine.so": engine, "/etc/ld.so.cache": cache, "/other": engine[:18] + b"\x28" + engine[19:]}
+    found = [text for text in resolve_alone(engine, files.get) if text.startswith("/other: it is for")]
+    assert len(found) == 2  # for the engine, and for the program, which is the same file
 
 
 @pytest.mark.parametrize("little_endian", [True, False])
