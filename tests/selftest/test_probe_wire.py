@@ -236,6 +236,7 @@ NOT_IN_THE_PROTOCOL = [
     (8, "done 0 3 1e400 x"),
     (8, f"done 0 3 {'1' * 5000}.0 x"),
     (8, "done 0 3 0.5 "),
+    (8, f"done 0 3 0.5 {'x' * 1025}"),
     (8, "repeated 0 3 0.0 0.0 software"),
     (8, "end 2 4"),
     (10, "group 1 SHA1 digest 1"),
