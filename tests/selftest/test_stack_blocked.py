@@ -31,3 +31,8 @@ def test_empty_output_means_no_blocked_task() -> None:
 def test_first_hundred_tasks_are_kept() -> None:
     printed = "".join(f"task: {number}\n[<0>] wait+0x1/0x2\n" for number in range(1000))
     assert [task.task for task in parse_blocked_tasks(printed)] == [str(number) for number in range(100)]
+
+
+def test_long_name_and_stack_of_a_task_are_cut() -> None:
+    (task,) = parse_blocked_tasks(f"task: {'n' * 5000}\n{'s' * 1_000_000}")
+    assert (len(task.task), len(task.stack)) == (256, 16384)
