@@ -27,8 +27,8 @@ RUNS = ROOT / "runs" / "negative" / _WORKER
 UNIT = os.environ.get("HIL_NEGATIVE_UNIT", f"virt/{_WORKER.removeprefix('gw')}")
 """Unit under test: one for each worker of pytest-xdist."""
 
-GATE_TIMEOUT = 300.0
-"""Maximum duration of a gate, in seconds. A whole gate takes 140 s on two idle cores; the first builds the image."""
+GATE_TIMEOUT = 600.0
+"""Maximum duration of a gate, in seconds. A whole gate takes 110 s on two idle cores; the first builds the image."""
 
 
 @dataclass(frozen=True)

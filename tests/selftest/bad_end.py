@@ -39,6 +39,10 @@ def _fail() -> None:
     raise KeyError("raised by a plugin")
 
 
+def _fail_with_commands() -> None:
+    raise RuntimeError("a board printed:\n\x1b]0;x\x07 ##vso[task.complete]\n::error::x")
+
+
 def _exit_early(status: int) -> None:
     pytest.exit("stopped by a plugin", returncode=status)
 
@@ -48,6 +52,7 @@ AFTER_A_TEST: dict[str, Callable[[], None]] = {
     "remove": _remove_record,
     "block report": _block_report,
     "internal error": _fail,
+    "internal error with commands": _fail_with_commands,
     "exit 0": lambda: _exit_early(0),
     "exit 4": lambda: _exit_early(4),
     "SIGTERM": lambda: _send(signal.SIGTERM),

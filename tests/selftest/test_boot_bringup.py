@@ -126,6 +126,19 @@ def test_kernel_panic_is_a_product_failure_at_once(tmp_path: Path) -> None:
     assert time.monotonic() - started < 10, "the boot waited for a login in spite of the panic"
 
 
+def test_bootloader_without_a_version_is_booted(tmp_path: Path) -> None:
+    with prepared_unit(tmp_path) as bench:
+        bench.board._commands["version"] = ("", 0)
+        assert bench.bring_up()["U-Boot"] == "unknown"
+
+
+def test_impossible_size_of_a_fetched_file_is_a_lab_error(tmp_path: Path) -> None:
+    with prepared_unit(tmp_path) as bench:
+        bench.board._commands["tftpboot"] = (f"Bytes transferred = {'9' * 5000}\r\n", 0)
+        with pytest.raises(LabError, match=r"^TFTP: U-Boot fetched 9{20} bytes of kernel, which has 6"):
+            bench.bring_up()
+
+
 def test_failing_power_command_is_a_lab_error(tmp_path: Path) -> None:
     message = r"power: exit status 3 from .* \(output: \d+\)"
     with (

@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from local_shell import LocalShell
 from simulated_board import SimulatedBoard
 
 from fixtures.boot import boot_methods
@@ -259,6 +260,13 @@ def test_full_disk_is_a_lab_error_before_the_file_is_copied(simulated: Bench, mo
     ):
         simulated.flash("disk")
     assert not list(simulated.folder.glob("hil-*")) and simulated.recorded_sha256("disk") is None
+
+
+@pytest.mark.parametrize("printed", [f"MemAvailable: {'9' * 5000} kB", f"tmpfs 1 2 {'9' * 5000} 3% /tmp", "x" * 5000])
+def test_impossible_free_space_is_a_lab_error(printed: str) -> None:
+    with pytest.raises(LabError, match=r"^flash: cannot determine the free space in .* from df's output: ") as caught:
+        flash_room._free_space(LocalShell(replace={"df -Pk": f"echo '{printed}'"}))
+    assert len(str(caught.value)) < 500
 
 
 def test_failing_write_command_in_linux_is_a_lab_error(simulated: Bench) -> None:

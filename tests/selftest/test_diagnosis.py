@@ -9,6 +9,9 @@ import pytest
 
 from fixtures.diagnosis import diagnose
 from fixtures.diagnosis.evidence import Observations, RegisteredDriver
+from fixtures.gate import outcomes
+from fixtures.gate.recorder import EVIDENCE
+from fixtures.limits import MAX_EVIDENCE_LENGTH
 from fixtures.outcome import Evidence
 from fixtures.record.record import Record
 from fixtures.record.summary import summarise
@@ -414,3 +417,10 @@ def test_entry_that_is_no_driver_is_ignored(entry: str) -> None:
         PROMISED: RegisteredDriver(150, "passed"),
         "cbc(aes-generic)": RegisteredDriver(100, "passed"),
     }
+
+
+def test_long_texts_of_evidence_are_cut_in_the_record() -> None:
+    report = pytest.TestReport("t.py::t", ("t.py", 1, "t"), {}, "failed", "x", "call")
+    outcomes._attach(report, [Evidence("device missing", "s" * 5000, detail="d" * 1_000_000)])
+    (stored,) = getattr(report, EVIDENCE)
+    assert (len(stored["subject"]), len(stored["detail"])) == (MAX_EVIDENCE_LENGTH, MAX_EVIDENCE_LENGTH)

@@ -82,6 +82,14 @@ def test_internal_error_of_a_plugin_has_its_documented_status(host: HostBoard, w
     assert last_line(run) == ("lab trouble", 3)
 
 
+@BOTH
+def test_text_of_an_internal_error_is_escaped(host: HostBoard, workers: tuple[str, ...]) -> None:
+    environment = {"BAD_END": "internal error with commands"}
+    run = host.run_gate(*workers, "-p", "bad_end", BOOT, environment=environment, may_crash=True)
+    assert r"\x1b]0;x\x07 #\x23vso[task.complete]" in run.text
+    assert "\x1b" not in run.text and "##vso[" not in run.text and "\n::error" not in run.text
+
+
 @pytest.mark.parametrize("kind", ["os._exit", "SIGKILL"])
 def test_worker_that_dies_is_a_lab_error(host: HostBoard, kind: str) -> None:
     run = end_badly(host, kind, "-n", "1")

@@ -18,7 +18,7 @@ from fixtures import limits
 from fixtures.boot import login
 from fixtures.boot.kernel_faults import AFTER_LOGIN, FAULTS
 from fixtures.link import console as console_module
-from fixtures.link import console_log, console_stream, ssh
+from fixtures.link import console_log, console_stream, flow_control, serial_port, ssh
 from fixtures.link.console import Console, ConsoleTimeout
 from fixtures.link.console_stream import History, LineSplitter
 from fixtures.link.flow_control import FlowControl
@@ -232,6 +232,14 @@ def test_output_that_expands_over_the_limit_is_refused() -> None:
         response.content()
 
 
+@pytest.mark.parametrize("start", [limits.MAX_COMMAND_OUTPUT, 7 * 10**27, 10**190])
+def test_block_beyond_the_limit_is_ignored(start: int) -> None:
+    """As a floating-point number, the end of this block is far beyond its start."""
+    response = Response({"a"})
+    response.feed(mark(f"a:block:{start}:{checksum(b'abc')}") + "YWJj" + mark("a:status:0:plain:4"))
+    assert response.blocks == {} and response.missing_blocks == [0]
+
+
 def test_block_beyond_the_announced_size_is_ignored() -> None:
     response = Response({"a"})
     response.feed(mark("a:status:0:plain:4"))
@@ -264,6 +272,27 @@ def test_noise_is_filtered_in_linear_time_and_not_kept(piece: bytes) -> None:
     assert time.monotonic() - started < 2
     assert len(cleaner._incomplete) <= 64
     assert cleaner.feed(b"\nab") == "ab"
+
+
+def test_flood_while_a_text_is_typed_is_a_product_failure_that_names_the_limit(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow_control, "MAX_CONSOLE_OUTPUT", 1_000_000)
+    message = r"console flood: more than 1,000,000 bytes \(MAX_CONSOLE_OUTPUT\)"
+    with flooded_console(b"x" * 1000 + b"\n", log) as console, pytest.raises(ProductError, match=message):
+        FlowControl(console).send("y" * 100_000)
+
+
+def test_console_server_that_reads_nothing_ends_the_console(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serial_port, "WRITE_TIMEOUT", 0.5)
+    monkeypatch.setattr(console_module, "RECONNECT_TIMEOUT", 0.5)
+    with on_tcp() as server, Console(server.url, 115200, log) as console:
+        server.accept()
+        started = time.monotonic()
+        with pytest.raises(LabError, match="the console was lost: Write timeout"):
+            for _ in range(1000):
+                console.type_keys("x" * 100_000)
+        assert time.monotonic() - started < 10
 
 
 def test_missing_hello_of_the_agent_is_found_in_linear_time(log: Path) -> None:

@@ -6,7 +6,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import powered
@@ -17,6 +20,7 @@ from fixtures.boot import power_cycle
 from fixtures.lab.labfile import Pdudaemon
 from fixtures.link.console import Console
 from fixtures.outcome import LabError
+from fixtures.power import pdudaemon
 from fixtures.power.switch import PowerSwitch, create_power_switch
 
 DAEMON = shutil.which("pdudaemon", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
@@ -132,6 +136,36 @@ def test_server_without_http_is_a_lab_error() -> None:
             pass_fds=[server.fileno()],
         ), pytest.raises(LabError, match=r"does not answer at .*: nack\. .*with `listener: http`"):  # fmt: skip
             make_outlet(url).on()
+
+
+@pytest.mark.parametrize(
+    ("start", "repeated", "why"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n", "does not answer at .*"),
+        (b"HTTP/1.1 200 OK\r\n", b"A: b\r\n", "does not answer at .*"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n", b"x", "no whole response within 0.3 s"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", b"", "status 302"),
+    ],
+    ids=["continue", "headers", "text", "redirect"],
+)
+def test_response_that_never_ends_is_a_lab_error(
+    monkeypatch: pytest.MonkeyPatch, start: bytes, repeated: bytes, why: str
+) -> None:
+    monkeypatch.setattr(pdudaemon, "RESPONSE_TIMEOUT", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            with suppress(OSError), server.accept()[0] as client:
+                client.sendall(start)
+                while True:
+                    client.sendall(repeated)
+                    time.sleep(0.05)
+
+        threading.Thread(target=drip, daemon=True).start()
+        started = time.monotonic()
+        with pytest.raises(LabError, match=why):
+            make_outlet(f"http://127.0.0.1:{server.getsockname()[1]}").on()
+        assert time.monotonic() - started < 5
 
 
 def test_proxy_of_the_environment_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:

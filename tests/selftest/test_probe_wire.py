@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from fixtures.limits import MAX_SERVED_BY
 from fixtures.link.shell import CommandResult
 from fixtures.outcome import LabError, ProductError
 from fixtures.probe.protocol import Probe, ProbeCrash
@@ -236,6 +237,7 @@ NOT_IN_THE_PROTOCOL = [
     (8, "done 0 3 1e400 x"),
     (8, f"done 0 3 {'1' * 5000}.0 x"),
     (8, "done 0 3 0.5 "),
+    (8, f"done 0 3 0.5 {'x' * (MAX_SERVED_BY + 1)}"),
     (8, "repeated 0 3 0.0 0.0 software"),
     (8, "end 2 4"),
     (10, "group 1 SHA1 digest 1"),

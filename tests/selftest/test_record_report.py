@@ -13,6 +13,7 @@ import pytest
 from run_records import with_verdict
 
 from fixtures.outcome import UsageError
+from fixtures.record import terminal
 from fixtures.record.record import Record, RunRecord, read_record
 from fixtures.record.report import render_page, write_report
 from fixtures.record.summary import Summary, load_summary, summarise
@@ -69,6 +70,12 @@ def write_record(root: Path, records: list[Record]) -> Path:
         for fields in records:
             record.write(**fields)
     return record.folder
+
+
+def test_long_names_do_not_fill_the_terminal() -> None:
+    name = "x" * 1_000_000
+    records = [{**vectors("cryptodev", name, 3), "layer": name, "driver": name, "at": "2026-11-29T12:00:00Z"}]
+    assert len(terminal.render(summarise_run(records)).splitlines()) < 40
 
 
 class Page(HTMLParser):

@@ -85,7 +85,7 @@ def _samples_of(operator: Any, argument: Any) -> list[str]:
         single = [chr(value) for kind, value in argument if kind is codes.LITERAL]
         ranges = [chr(value[0]) for kind, value in argument if kind is codes.RANGE]
         if argument[0][0] is codes.NEGATE:
-            return [char for char in "a0 :[" if char not in single]
+            return [char for char in "a0 :[\n" if char not in single]
         return [*single, *ranges, *(" a0" if any(kind is codes.CATEGORY for kind, _ in argument) else "")]
     if operator is codes.SUBPATTERN:
         return samples(argument[-1])
@@ -105,6 +105,8 @@ def attacks(pattern: str, flags: int) -> Iterator[tuple[str, str, str]]:
     ends = [end for end in range(len(nodes) + 1) if end == len(nodes) or nodes[end][0] is not codes.LITERAL]
     heads = {text for end in ends for text in samples(nodes[:end])[:2]} | {""}
     units = {text for node in nodes if node[0] is not codes.LITERAL for text in _samples_of(*node)} | heads | {"a", " "}
+    if re.compile(pattern, flags).flags & re.MULTILINE:  # each line begins a match
+        units |= {f"\n{head}" for head in heads}
     return itertools.product(sorted(heads), sorted(units - {""}), ("", "\0\n"))
 
 
@@ -162,6 +164,8 @@ def test_pattern_is_searched_in_linear_time(pattern: Pattern) -> None:
         (r"\s*=\s*", True),
         (r"<hil:0:(hello|lacks):(\w*):?(\w*)=", True),
         (r"(\x1b|\x1b?\[[^\n]*)\Z", True),
+        (r"(?m)^ \[([^\]]*)\]$", True),
+        (r"(?m)^ \[([^\]\n]*)\]$", False),
         (r"\b\w+\+", False),
         (r"Got: \+F:\d+:[^:\n]+:(\S+)", False),
     ],

@@ -1,6 +1,6 @@
 """Blocked tasks are found with the kernel function in which each of them waits."""
 
-from fixtures.limits import MAX_BLOCKED_TASKS
+from fixtures.limits import MAX_BLOCKED_TASKS, MAX_FACT_LENGTH, MAX_STACK_LENGTH
 from fixtures.stack.blocked_tasks import BlockedTask, parse_blocked_tasks
 
 THREE_TASKS = """task: openssl
@@ -32,3 +32,8 @@ def test_empty_output_means_no_blocked_task() -> None:
 def test_first_tasks_are_kept() -> None:
     printed = "".join(f"task: {number}\n[<0>] wait+0x1/0x2\n" for number in range(10 * MAX_BLOCKED_TASKS))
     assert [task.task for task in parse_blocked_tasks(printed)] == [str(number) for number in range(MAX_BLOCKED_TASKS)]
+
+
+def test_long_name_and_stack_of_a_task_are_cut() -> None:
+    (task,) = parse_blocked_tasks(f"task: {'n' * 5000}\n{'s' * 1_000_000}")
+    assert (len(task.task), len(task.stack)) == (MAX_FACT_LENGTH, MAX_STACK_LENGTH)

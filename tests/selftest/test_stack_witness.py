@@ -123,6 +123,15 @@ def test_device_name_that_the_kernel_cannot_have_is_a_product_failure(name: str)
     assert len(str(caught.value)) < 500
 
 
+def test_sum_of_more_than_64_bits_is_a_product_failure() -> None:
+    most = (1 << 64) - 1
+    assert sum_counters(f"{most} /a\n") == most
+    with pytest.raises(ProductError, match=r"^/b: expected counts whose sum has 64 bits"):
+        sum_counters(f"{most} /a\n1 /b\n")
+    with pytest.raises(ProductError, match=r"^/proc/interrupts: expected counts whose sum has 64 bits"):
+        sum_interrupts(f"CPU0 CPU1\n 1: {most} 1 dev\n", [re.compile("dev$")])
+
+
 def test_counters_are_added_up() -> None:
     assert sum_counters("12 /a/rq_dequeued\n30 /b/rq_dequeued\n") == 42
     assert sum_counters("") is None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from fixtures.outcome import ProductError
 from fixtures.stack.symbols.classify import Finding, classify
 
 # OpenSSL 1.1.1n printed these lines after `(devcrypto) /dev/crypto engine`, on a board whose engine works.
@@ -238,6 +239,13 @@ def test_unmatched_lines_are_unknown_findings_with_their_full_text() -> None:
     assert (plain.kind, queue.kind) == ("unknown", "unknown")
     assert f"{plain.text}\n{queue.text}" == text
     assert not plain.harmless
+
+
+def test_endless_messages_are_a_product_failure_that_names_the_limit() -> None:
+    """Each line is compared with the one before: a long one, and many short ones, take hours."""
+    with pytest.raises(ProductError, match=r"over the limit of 131,072 \(MAX_LOADER_OUTPUT\)") as caught:
+        classify("error:99800067:x:y:z:f:1:" + "a" * 100_000 + "\nzz" * 20_000, listed=True, openssl="3.0.1")
+    assert len(str(caught.value)) < 2000
 
 
 def test_ordinary_listing_has_no_finding() -> None:

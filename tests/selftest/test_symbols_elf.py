@@ -201,7 +201,7 @@ def test_longest_text_is_read_and_a_longer_one_refused(sound: bytes) -> None:
 def test_names_that_overlap_are_refused_in_total(sound: bytes) -> None:
     """Each of 60,000 symbols has the same long name: 240 MB from a file of 1.5 MB."""
     count, name = 60_000, b"n" * 4000 + b"\0"
-    symbols = struct.pack("<IBBHQQ", 1, 0x12, 0, 1, 1, 0) * count
+    symbols = struct.pack("<IBBHQQ", 1, 0x12, 0, 0, 0, 0) * count
     grown, start = append(sound, name + struct.pack("<II", 1, count) + symbols)
     for tag, at in (("DT_STRTAB", 0), ("DT_HASH", len(name)), ("DT_SYMTAB", len(name) + 8)):
         grown = set_tag(grown, tag, start + at)
@@ -275,6 +275,27 @@ def test_repeated_folders_and_libraries_count_once(sound: bytes) -> None:
     assert read_object("p", write(grown, spare, "QQ", 1, needed)).needed == ("libbelow.so.1",)  # DT_NEEDED
 
 
+def test_many_definitions_of_one_symbol_are_refused(sound: bytes) -> None:
+    """A lookup compares each version of a symbol: 30,000 imports of 30,000 definitions take minutes."""
+    count = 60_000
+    symbols = struct.pack("<IBBHQQ", 1, 0x12, 0, 1, 1, 0) * count
+    grown, start = append(sound, b"\0name\0\0\0" + struct.pack("<II", 1, count) + symbols)
+    for tag, at in (("DT_STRTAB", 0), ("DT_HASH", 8), ("DT_SYMTAB", 16)):
+        grown = set_tag(grown, tag, start + at)
+    most = limits.MAX_ELF_DEFINITIONS
+    assert f"{most + 1} definitions of one symbol, the limit is {most}" in refusal(without_sections(grown))
+
+
+def test_many_folders_and_libraries_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    most = limits.MAX_ELF_FOLDERS
+    flags = ("-nostdlib", f"-Wl,-rpath,{':'.join(f'/{number}' for number in range(most + 1))}")
+    below = build(tmp_path / "libbelow.so", defines("f"), soname="libbelow.so")
+    content = build(tmp_path / "lib.so", calls("f"), below, flags=flags).read_bytes()
+    assert f"{most + 1} folders to search, the limit is {most}" in refusal(content)
+    monkeypatch.setattr("fixtures.stack.symbols.elf.MAX_LIBRARIES", 0)
+    assert "1 libraries that it needs, the limit is 0" in refusal(content)
+
+
 @pytest.mark.parametrize("field", [0, 4])
 @pytest.mark.parametrize("value", HUGE[:2])
 def test_note_that_is_too_large_is_a_product_failure(sound: bytes, field: int, value: int) -> None:
@@ -346,24 +367,51 @@ def test_number_of_loaded_objects_is_limited(tmp_path: Path, monkeypatch: pytest
         resolve_alone(template, fetch)
 
 
-def linker_cache(count: int, name: bytes, order: str = "<") -> bytes:
-    """Return /etc/ld.so.cache with a number of entries that all have the same name and path."""
-    place = 48 + 24 * count
+@pytest.mark.parametrize(
+    ("place", "limit", "message"),
+    [
+        ("libraries.MAX_RESOLVED_SIZE", 5000, "more than 5,000 bytes, the limit MAX_RESOLVED_SIZE"),
+        ("resolve.MAX_RESOLVED_SYMBOLS", 3, "depend on more than 3 dynamic symbols, which is the limit"),
+        ("resolve.MAX_LINK_PROBLEMS", 1, "more than 1 problems, the limit MAX_LINK_PROBLEMS"),
+    ],
+)
+def test_sum_over_all_objects_is_limited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, limit: int, message: str
+) -> None:
+    engine = build(tmp_path / "engine.so", calls("one", "two", "three")).read_bytes()
+    monkeypatch.setattr(f"fixtures.stack.symbols.{place}", limit)
+    with pytest.raises(ProductError, match=message):
+        resolve_alone(engine, lambda _path: engine + bytes(5000))
+
+
+def linker_cache(count: int, name: bytes, path: bytes, order: str = "<") -> bytes:
+    """Return /etc/ld.so.cache with a number of entries that share their name and path."""
+    texts = 48 + 24 * count
     header = b"glibc-ld.so.cache1.1" + struct.pack(f"{order}I24x", count)
-    return header + struct.pack(f"{order}iIIIQ", 1, place, place, 0, 0) * count + name + b"\0"
+    entry = struct.pack(f"{order}iIIIQ", 1, texts, texts + len(name) + 1, 0, 0)
+    return header + entry * count + name + b"\0" + path + b"\0"
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_linker_cache_with_too_many_entries_is_a_product_failure(order: str) -> None:
     most = limits.MAX_LIBRARY_CACHE
-    assert len(read_cache(linker_cache(most, b"x", order), order == "<")["x"]) == most
+    assert len(read_cache(linker_cache(most, b"x", b"x", order), order == "<")["x"]) == most
     with pytest.raises(ProductError, match=rf"^/etc/ld\.so\.cache: {most + 1} entries, the limit is {most}$"):
-        read_cache(linker_cache(most + 1, b"x", order), order == "<")
+        read_cache(linker_cache(most + 1, b"x", b"x", order), order == "<")
 
 
 def test_names_of_the_linker_cache_are_limited() -> None:
     longest = b"n" * limits.MAX_ELF_STRING
-    assert read_cache(linker_cache(9, longest), True) == {longest.decode(): [longest.decode()] * 9}
-    assert read_cache(linker_cache(9, longest + b"n"), True) == {}  # as if the file ended there
+    assert read_cache(linker_cache(9, longest, longest), True) == {longest.decode(): [longest.decode()] * 9}
+    assert read_cache(linker_cache(9, longest + b"n", longest), True) == {}  # as if the file ended there
     with pytest.raises(ProductError, match=rf"\.cache: more than {limits.MAX_ELF_STRINGS} bytes in names and paths$"):
-        read_cache(linker_cache(limits.MAX_LIBRARY_CACHE, longest), True)
+        read_cache(linker_cache(limits.MAX_LIBRARY_CACHE, longest, longest), True)
+
+
+def test_path_that_the_linker_cache_repeats_is_tried_once(tmp_path: Path) -> None:
+    below = build(tmp_path / "libbelow.so", defines("f"), soname="libbelow.so")
+    engine = build(tmp_path / "engine.so", calls("f"), below).read_bytes()
+    cache = linker_cache(50_000, b"libbelow.so", b"/other")
+    files = {"/e/engine.so": engine, "/etc/ld.so.cache": cache, "/other": engine[:18] + b"\x28" + engine[19:]}
+    found = [text for text in resolve_alone(engine, files.get) if text.startswith("/other: it is for")]
+    assert len(found) == 2  # for the engine, and for the program, which is the same file

@@ -12,7 +12,7 @@ from run_records import complete
 
 from fixtures.gate.calibration import format_calibration
 from fixtures.lab.board import Bounds, Throughput, load_board
-from fixtures.outcome import UsageError
+from fixtures.outcome import ProductError, UsageError
 from fixtures.record.record import RunRecord, read_record
 from fixtures.record.summary import summarise
 from fixtures.record.verdict import decide
@@ -42,6 +42,12 @@ def test_bounds_accept_every_run_they_are_derived_from(samples: tuple[float, ...
         board_bounds = Bounds(floor=found.floor, ceiling=found.ceiling)
         assert check_bounds(measurement(sample), board_bounds) is None
         assert check_bounds(measurement(min(samples) * 0.4), board_bounds) is not None
+
+
+@pytest.mark.parametrize("rate", [1e-15, 0.4, 5e12, 1e13])
+def test_rates_of_no_board_give_no_bounds(rate: float) -> None:
+    with pytest.raises(ProductError, match="blocks of 16384 bytes: the rates give a floor of"):
+        derive_bounds(measurement(rate, rate, rate), rate)
 
 
 def test_one_slow_run_lowers_the_floor_and_not_the_ceiling() -> None:
