@@ -180,6 +180,7 @@ def test_stepwise_with_workers_is_refused(host: HostBoard, steps: Path) -> None:
         (("-d", "--tx=2*popen"), "give their number with -n"),
         (("--tx=popen",), "give their number with -n"),
         (("-n", "1", "--rsyncdir=/tmp"), "leave it out"),
+        (("-n", "1", "--maxprocesses=-1"), "expected a number of workers"),
         (("-n", "1", "--max-worker-restart=x"), "expected a number"),
     ],
     ids=str,
@@ -187,6 +188,10 @@ def test_stepwise_with_workers_is_refused(host: HostBoard, steps: Path) -> None:
 def test_workers_that_cannot_be_scheduled_are_refused(host: HostBoard, options: tuple[str, ...], why: str) -> None:
     run = host.run_gate(*options, BOOT)
     assert run.exit_status == 4 and re.search(f"^ERROR: .*{why}", run.text, re.MULTILINE), run.text
+
+
+def test_workers_are_at_most_those_of_maxprocesses(host: HostBoard) -> None:
+    assert last_line(host.run_gate("-n", "2", "--maxprocesses", "1", BOOT)) == PARTIAL
 
 
 # The preconditions of a run
