@@ -77,6 +77,12 @@ def check_end(run: GateResult, kind: str) -> None:
     assert why in " ".join(run.text.split()), run.text
 
 
+def test_signal_before_the_run_is_no_failure(host: HostBoard) -> None:
+    """Without a test file on the command line, pytest determines its rootdir twice: see `fixtures/gate/options.py`."""
+    run = host.run_gate("-p", "bad_end", environment={"BAD_END": "early SIGTERM"})
+    assert last_line(run) == UNFINISHED and "interrupted before the run began" in run.text
+
+
 @BOTH
 def test_internal_error_of_a_plugin_has_its_documented_status(host: HostBoard, workers: tuple[str, ...]) -> None:
     run = host.run_gate(*workers, "-p", "bad_end", BOOT, environment={"BAD_END": "internal error"}, may_crash=True)
