@@ -79,6 +79,14 @@ STATUSES: dict[str, Any] = {"status 4": 4, "status -1": -1}
 _DONE: list[str] = []
 
 
+def pytest_addoption() -> None:
+    """When pytest reads its command line, for the second time: with the right rootdir."""
+    if KIND == "early SIGTERM":
+        if _DONE:
+            _send(signal.SIGTERM)
+        _DONE.append(KIND)
+
+
 def _act(actions: dict[str, Callable[[], None]]) -> None:
     if KIND in actions and not _DONE:
         _DONE.append(KIND)

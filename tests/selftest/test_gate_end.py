@@ -1,6 +1,7 @@
 """However a run ends, its last line is made from its exit status. Good needs an answer to every question."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,12 @@ def check_end(run: GateResult, kind: str) -> None:
     outcome, why = ENDS[kind]
     assert last_line(run) == outcome
     assert why in " ".join(run.text.split()), run.text
+
+
+def test_signal_before_the_run_is_no_failure(host: HostBoard) -> None:
+    """Without a test file on the command line, pytest determines its rootdir twice: see `fixtures/gate/options.py`."""
+    run = host.run_gate("-p", "bad_end", environment={"BAD_END": "early SIGTERM"})
+    assert last_line(run) == UNFINISHED and "interrupted before the run began" in run.text
 
 
 @BOTH
@@ -187,6 +194,7 @@ def test_stepwise_with_workers_is_refused(host: HostBoard, steps: Path) -> None:
         (("-d", "--tx=2*popen"), "give their number with -n"),
         (("--tx=popen",), "give their number with -n"),
         (("-n", "1", "--rsyncdir=/tmp"), "leave it out"),
+        (("-n", "1", "--maxprocesses=-1"), "expected a number of workers"),
         (("-n", "1", "--max-worker-restart=x"), "expected a number"),
     ],
     ids=str,
@@ -194,6 +202,10 @@ def test_stepwise_with_workers_is_refused(host: HostBoard, steps: Path) -> None:
 def test_workers_that_cannot_be_scheduled_are_refused(host: HostBoard, options: tuple[str, ...], why: str) -> None:
     run = host.run_gate(*options, BOOT)
     assert run.exit_status == 4 and re.search(f"^ERROR: .*{why}", run.text, re.MULTILINE), run.text
+
+
+def test_workers_are_at_most_those_of_maxprocesses(host: HostBoard) -> None:
+    assert last_line(host.run_gate("-n", "2", "--maxprocesses", "1", BOOT)) == PARTIAL
 
 
 # The preconditions of a run
@@ -209,6 +221,10 @@ def test_workers_that_cannot_be_scheduled_are_refused(host: HostBoard, options: 
         (("-p", "no:fixtures.gate.run_end"), {}),
         (("-p", "no:junitxml"), {}),
         (("-p", "no:skipping"), {}),
+        (("-o", "faulthandler_exit_on_timeout=true"), {}),
+        (("-o", "addopts=--co"), {}),
+        ((), {"PYTEST_ADDOPTS": "--markers"}),
+        (("--rootdir=tests",), {}),
     ],
     ids=str,
 )
@@ -216,6 +232,34 @@ def test_weakened_run_is_refused(host: HostBoard, options: tuple[str, ...], envi
     run = host.run_gate(*options, BOOT, environment=environment)
     assert run.exit_status == 4 and "OUTCOME" not in run.text, run.text
     assert len(re.findall(r"^ERROR: .*(?:run it|run the gate) without ", run.text, re.MULTILINE)) == 1, run.text
+
+
+def test_interactive_python_is_refused(host: HostBoard) -> None:
+    """It ends with its own exit status, whatever that of the run was."""
+    run = host.run_gate(BOOT, environment={"PYTHONINSPECT": "1"}, may_crash=True)
+    assert run.exit_status != 0 and "run the gate without them" in run.text and "OUTCOME" not in run.text, run.text
+
+
+@pytest.mark.parametrize(
+    ("redirection", "result"), [(">&-", (4, "ERROR: standard output is closed")), ("2>&- <&-", (2, "OUTCOME  partial"))]
+)
+def test_closed_stream_has_its_status(host: HostBoard, redirection: str, result: tuple[int, str]) -> None:
+    run = host.run_gate(BOOT, prefix=("sh", "-c", f'"$@" {redirection}', "sh"))
+    assert run.exit_status == result[0] and result[1] in run.text, run.text
+
+
+@pytest.mark.parametrize("setting", ["faulthandler_timeout=x", "tmp_path_retention_count=-1"])
+def test_setting_that_is_no_number_is_a_usage_error(host: HostBoard, setting: str) -> None:
+    run = host.run_gate("-o", setting, BOOT)
+    assert run.exit_status == 4 and "expected a number, 0 or more" in run.text, run.text
+
+
+@BOTH
+def test_tests_of_another_folder_answer_no_question(host: HostBoard, tmp_path: Path, workers: tuple[str, ...]) -> None:
+    """pytest gives files outside its rootdir node ids from the folder that is named: those of the plan."""
+    shutil.copytree(ROOT / "tests", tmp_path / "own/tests", ignore=lambda _, names: [n for n in names if "." not in n])
+    run = pass_all(host, *workers, "--import-mode=importlib", tmp_path / "own", BOOT)
+    assert last_line(run) == LAB and "has the node id of" in " ".join(run.text.split()), run.text
 
 
 @pytest.mark.parametrize("obstacle", ["a file", "latest is a folder"])

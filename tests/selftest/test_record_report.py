@@ -189,8 +189,11 @@ def test_report_of_an_empty_run_is_complete_and_unprintable_bytes_are_escaped(tm
     assert r"\x00\udcff\x1b" in path.read_text()
 
 
+ROOT = Path(__file__).parents[2]
+
+
 def run_record_command(folder: Path, here: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "80"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
     line = [sys.executable, "-m", "fixtures.record", str(folder)]
     return subprocess.run(line, cwd=here, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
@@ -209,6 +212,30 @@ def test_command_without_a_record_exits_with_status_4(tmp_path: Path) -> None:
     done = run_record_command(Path("runs/latest"), tmp_path)
     assert (done.returncode, done.stdout) == (4, "")
     assert "no run record to read" in done.stderr
+
+
+def test_record_that_is_no_plain_file_exits_with_status_4(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "record.jsonl")
+    (tmp_path / "loop").symlink_to("loop")
+    pipe, loop = (run_record_command(Path(name), tmp_path) for name in (".", "loop"))
+    assert (pipe.returncode, loop.returncode) == (4, 4) and "not a regular file" in pipe.stderr
+    assert "symbolic links" in loop.stderr and "Traceback" not in loop.stderr
+
+
+def test_report_is_not_written_through_a_link(tmp_path: Path) -> None:
+    folder = write_record(tmp_path / "runs", with_verdict(bad_run()))
+    (tmp_path / "mine").write_text("kept")
+    (folder / "report.new").symlink_to(tmp_path / "mine")
+    write_report(load_summary(folder))
+    assert (tmp_path / "mine").read_text() == "kept" and not (folder / "report.html").is_symlink()
+
+
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])
+def test_verdict_that_cannot_be_printed_exits_with_status_9(tmp_path: Path, redirection: str) -> None:
+    folder = write_record(tmp_path / "runs", with_verdict(bad_run()))
+    command = ["sh", "-c", f'"$@" {redirection}', "sh", sys.executable, "-m", "fixtures.record", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 9 and re.search(r"^\S+: the verdict cannot be printed: .+\n\Z", done.stderr), done.stderr
 
 
 def test_record_of_an_earlier_release_shows_the_verdict_it_holds(tmp_path: Path) -> None:

@@ -368,6 +368,12 @@ def test_verdict_fits_a_screen(records: list[Record], width: int) -> None:
     assert all(line == line.rstrip() for line in lines)
 
 
+@pytest.mark.parametrize("width", [1, 20, 50])
+def test_narrow_terminal_shows_the_verdict(width: int) -> None:
+    lines = render(summarise_run(bad_run()), width=width).splitlines()
+    assert lines[-1] == "OUTCOME  bad, exit status 1" and max(map(len, lines)) <= max(width, 40)
+
+
 def test_verdict_of_a_good_run_has_the_expected_lines() -> None:
     text = render(summarise_run(good_run()))
     for line in (
