@@ -408,6 +408,21 @@ def test_names_of_the_linker_cache_are_limited() -> None:
         read_cache(linker_cache(limits.MAX_LIBRARY_CACHE, longest, longest), True)
 
 
+def test_linker_cache_is_not_fetched_for_a_library_of_the_search_path(tmp_path: Path) -> None:
+    below = build(tmp_path / "libbelow.so", defines("f"), soname="libbelow.so")
+    flags = ("-nostdlib", "-Wl,-rpath,/own")
+    engine = build(tmp_path / "engine.so", calls("f"), below, flags=flags).read_bytes()
+    files = {"/e/engine.so": engine, "/own/libbelow.so": below.read_bytes()}
+    fetched = []
+
+    def fetch(path: str) -> bytes | None:
+        fetched.append(path)
+        return files.get(path)
+
+    resolve_alone(engine, fetch)
+    assert "/own/libbelow.so" in fetched and "/etc/ld.so.cache" not in fetched
+
+
 def test_path_that_the_linker_cache_repeats_is_tried_once(tmp_path: Path) -> None:
     below = build(tmp_path / "libbelow.so", defines("f"), soname="libbelow.so")
     engine = build(tmp_path / "engine.so", calls("f"), below).read_bytes()
