@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from gate_run import UNIT, Gate, GateResult
 
 from fixtures.virt.build import Built
+from fixtures.virt.machine_types import DEFAULT_TYPE, MACHINE_TYPES
 from fixtures.virt.qemu import SERVER, Machine, machine
 
 During = tuple[str, Callable[["OwnLab", Gate], None]]
@@ -84,6 +85,6 @@ def own_lab(built: Built) -> Iterator[OwnLab]:
     with tempfile.TemporaryDirectory(prefix="hil-bench-") as name:
         folder = Path(name)
         (folder / "tftp").mkdir()
-        with machine(folder, folder / "tftp") as addresses:
+        with machine(folder, folder / "tftp", MACHINE_TYPES[DEFAULT_TYPE]) as addresses:
             yield OwnLab(folder, built, addresses)
         shutil.rmtree(folder / "tmp", ignore_errors=True)
