@@ -4,7 +4,7 @@ import hashlib
 import hmac
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from published_vectors import read_records
 
@@ -14,6 +14,8 @@ from fixtures.virt.caam import digests
 from fixtures.virt.caam.digests import DIGESTS
 from fixtures.virt.caam.errors import Unit, UnitError, UnitFailure
 
+SETTINGS = settings(deadline=None)
+"""The time of one example says nothing: other tests share the processor."""
 NUMBERS = {digest.name: number for number, digest in DIGESTS.items()}
 ALGORITHM = st.sampled_from(sorted(DIGESTS))
 BLOCKS = st.lists(st.integers(0, 3), max_size=4)
@@ -51,6 +53,7 @@ def test_digest_gives_the_published_answers_split_at_any_block(group: VectorGrou
             assert digest_in_jobs(algorithm, [data[:split], data[split:]]) == vector.output
 
 
+@SETTINGS
 @given(ALGORITHM, BLOCKS, st.binary(max_size=300))
 def test_digest_in_several_jobs_is_that_of_hashlib(algorithm: int, counts: list[int], tail: bytes) -> None:
     pieces = split_at_blocks(algorithm, counts, tail)
@@ -93,6 +96,7 @@ def test_hmac_gives_the_published_answers(algorithm: int) -> None:
         assert digests.finish_hmac(algorithm, split, None, message).hex() == record["md"]
 
 
+@SETTINGS
 @given(ALGORITHM, st.binary(min_size=1, max_size=300), BLOCKS, st.binary(max_size=300))
 def test_hmac_in_several_jobs_is_that_of_hmac(algorithm: int, key: bytes, counts: list[int], tail: bytes) -> None:
     first, *pieces = split_at_blocks(algorithm, [*counts, 1], tail)
