@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives import cmac
 from cryptography.hazmat.primitives.ciphers import algorithms
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from published_vectors import read_records
 
@@ -15,6 +15,8 @@ from fixtures.vectors.model import VectorGroup
 from fixtures.virt.caam import aes
 from fixtures.virt.caam.errors import Unit, UnitError, UnitFailure
 
+SETTINGS = settings(deadline=None)
+"""The time of one example says nothing: other tests share the processor."""
 KEYS = st.sampled_from(aes.KEY_SIZES).flatmap(lambda size: st.binary(min_size=size, max_size=size))
 KEY = bytes(range(16))
 BLOCK = st.binary(min_size=16, max_size=16)
@@ -40,6 +42,7 @@ def test_modes_give_the_published_answers(group: VectorGroup) -> None:
     assert wrong == []
 
 
+@SETTINGS
 @given(KEYS, BLOCK, blocks(5), blocks(5), st.booleans())
 def test_cbc_continues_with_the_iv_it_returns(
     key: bytes, iv: bytes, first: bytes, second: bytes, encrypt: bool
@@ -50,6 +53,7 @@ def test_cbc_continues_with_the_iv_it_returns(
     assert aes.cbc(key, iv, head + tail, not encrypt)[0] == first + second
 
 
+@SETTINGS
 @given(KEYS, st.one_of(BLOCK, st.just(b"\xff" * 16)), blocks(5), st.binary(max_size=70))
 def test_ctr_continues_with_the_counter_it_returns(key: bytes, counter: bytes, first: bytes, second: bytes) -> None:
     head, following = aes.ctr(key, counter, first)
@@ -77,6 +81,7 @@ def test_xts_gives_the_published_answers(folder: str, bits: int) -> None:
     assert tested >= 500
 
 
+@SETTINGS
 @given(st.sampled_from((16, 32)), st.data(), BLOCK, st.binary(min_size=16, max_size=100), st.booleans())
 def test_xts_by_ecb_is_that_of_libcrypto(half: int, drawn: st.DataObject, tweak: bytes, data: bytes, way: bool) -> None:
     key = drawn.draw(st.binary(min_size=2 * half, max_size=2 * half).filter(lambda key: key[:half] != key[half:]))
@@ -107,6 +112,7 @@ def test_gcm_gives_the_published_answers_for_any_iv(bits: int) -> None:
     assert {1, 12, 128} <= iv_sizes
 
 
+@SETTINGS
 @given(KEYS, st.binary(min_size=8, max_size=128), st.binary(max_size=40), st.binary(max_size=100), st.booleans())
 def test_gcm_with_a_derived_start_is_that_of_libcrypto(
     key: bytes, iv: bytes, aad: bytes, data: bytes, encrypt: bool
@@ -126,6 +132,7 @@ def test_gcm_counter_wraps_in_its_last_32_bits(start: str, monkeypatch: pytest.M
     assert aes._gcm_with_unusual_iv(KEY, b"\1", b"", bytes(64), True)[0] == expected
 
 
+@SETTINGS
 @given(KEYS, st.binary(min_size=12, max_size=12), st.binary(max_size=40), st.binary(max_size=100))
 def test_gcm_decrypts_data_that_is_not_authentic(key: bytes, iv: bytes, aad: bytes, data: bytes) -> None:
     text, tag = aes.gcm(key, iv, aad, data, False)
@@ -150,6 +157,7 @@ def test_ccm_gives_the_published_answers_or_another_tag(bits: int) -> None:
     assert results == {"Pass", "Fail"}
 
 
+@SETTINGS
 @given(KEYS, st.binary(min_size=7, max_size=13), st.binary(max_size=40), st.binary(max_size=100))
 def test_ccm_decrypts_data_that_is_not_authentic(key: bytes, nonce: bytes, aad: bytes, data: bytes) -> None:
     text, tag = aes.ccm(key, nonce, aad, data, False, 8)
@@ -184,6 +192,7 @@ def test_xcbc_gives_the_published_answers_in_any_number_of_jobs(message: bytes) 
     assert macs == {bytes.fromhex(XCBC[message])}
 
 
+@SETTINGS
 @given(KEYS, st.lists(blocks(3), max_size=3), st.binary(min_size=1, max_size=40))
 def test_cmac_is_that_of_libcrypto_in_any_number_of_jobs(key: bytes, parts: list[bytes], last: bytes) -> None:
     reference = cmac.CMAC(algorithms.AES(key))
