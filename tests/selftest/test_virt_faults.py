@@ -8,9 +8,11 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 from symbols_build import build, calls
 
+from fixtures.virt.caam.faults import FAULTS as MODEL
 from fixtures.virt.debian import run
 from fixtures.virt.engine_patches import PATCHES
 from fixtures.virt.faults import FAULTS, OPENSSL_CNF, listing
+from fixtures.virt.faults.caam import ARM_OFFSET
 from fixtures.virt.image import ROOTFS
 from fixtures.virt.layout import ENGINES, LIBRARIES
 from fixtures.virt.machine_types import MACHINE_TYPES
@@ -82,7 +84,11 @@ CHANGED_FILES = {
     "driver/slow": ["etc/rc", DRIVER],
     "driver/software-fallback": ["etc/rc", DRIVER],
     "driver/interrupts-lost": ["etc/rc"],
-    "caam/iv-not-written": ["etc/rc"],
+    **{
+        name: ["etc/rc"]
+        for name, fault in FAULTS.items()
+        if name.startswith("caam/") and not MODEL[name[5:]].from_power_on
+    },
 }
 """The files that each fault changes in the tree of the image."""
 
@@ -92,7 +98,7 @@ def test_fault_changes_its_own_files_only(root: Path, name: str) -> None:
     fault = FAULTS[name]
     assert inject_fault(root, name) == CHANGED_FILES.get(name, [])
     in_files = name in CHANGED_FILES or fault.patch or fault.without_patch
-    assert in_files or fault.no_accelerator, "the fault changes nothing"
+    assert in_files or fault.needs_own_machine, "the fault changes nothing"
     assert fault.layer in LAYERS
     assert not fault.own_modules or all((VIRT / module / "Kbuild").exists() for module in fault.own_modules)
 
@@ -168,10 +174,7 @@ def test_fault_that_finds_nothing_to_change_is_an_error(root: Path, name: str) -
         FAULTS[name].inject(root)
 
 
-CAAM_FAULTS = [name for name, fault in FAULTS.items() if fault.model_fault]
-
-
-@pytest.mark.parametrize("name", CAAM_FAULTS)
+@pytest.mark.parametrize("name", [name for name in CHANGED_FILES if name.startswith("caam/")])
 def test_fault_of_the_caam_is_armed_once_its_driver_is_loaded(root: Path, name: str, tmp_path: Path) -> None:
     """The line of the start-up script runs here, on a file in place of the PCI configuration space."""
     inject_fault(root, name)
@@ -194,6 +197,16 @@ def test_fault_of_one_accelerator_names_its_machine(name: str) -> None:
         assert fault.machine == ("caam" if name.startswith("caam/") else "virtio-crypto")
     if fault.layer in ("openssl", "engine", "cryptodev"):
         assert fault.machine is None
+
+
+def test_offset_that_arms_a_fault_is_that_of_the_model() -> None:
+    from fixtures.virt.caam.vfio_user import ARM_OFFSET as OFFSET_OF_THE_MODEL
+
+    assert ARM_OFFSET == OFFSET_OF_THE_MODEL
+
+
+def test_every_fault_of_the_model_is_a_fault_of_the_board() -> None:
+    assert [fault.model_fault for fault in FAULTS.values() if fault.model_fault] == list(MODEL)
 
 
 def test_listing_names_the_board_of_a_fault_that_one_board_has() -> None:
