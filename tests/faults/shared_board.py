@@ -43,7 +43,7 @@ class SharedBoard:
 
         Return None if the fault needs a boot of its own, or if the gate had to recover the board.
         """
-        if fault.no_accelerator:
+        if fault.needs_own_machine:
             return None
         with TemporaryDirectory() as folder:
             faulty = Path(folder) / "faulty"

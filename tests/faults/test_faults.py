@@ -15,7 +15,8 @@ import pytest
 from gate_run import UNIT, GateResult, run_gate
 from shared_board import SharedBoard, shared_board
 
-from fixtures.virt.faults import FAULTS
+from fixtures.virt.faults import FAULTS, Fault
+from fixtures.virt.machine_types import DEFAULT_TYPE, MACHINE_TYPES
 
 SHORT = ["-k", "not (192 or 256 or VarKey or VarTxt or SHA224 or SHA384 or LongMsg or throughput)"]
 """Options of the short gate: one key size, few vectors, two digests, no throughput; a quarter of the time."""
@@ -95,15 +96,23 @@ def board() -> Iterator[SharedBoard]:
         assert run.is_healthy, f"the board is not healthy after the last fault was removed:\n{run.text}"
 
 
+def unit_of(fault: Fault) -> str:
+    """Return the unit that the gate runs on: UNIT, or the same of the board that has the fault's machine."""
+    if fault.machine in (None, DEFAULT_TYPE):
+        return UNIT
+    return f"{MACHINE_TYPES[str(fault.machine)].board}/{UNIT.rpartition('/')[2]}"
+
+
 def run_gates(name: str, board: SharedBoard) -> Row:
     """Run the short gate with a fault, then the whole gate if the short one does not name a culprit."""
     start = time.monotonic()
+    unit = unit_of(FAULTS[name])
     options, gate = (GATE_OPTIONS, "own") if GATE_OPTIONS else (SHORT, "short")
     run, boot = board.run_gate(FAULTS[name], *options), "shared"
     if run is None:
-        run, boot = run_gate("--board", UNIT, "--fault", name, *options), "own"
+        run, boot = run_gate("--board", unit, "--fault", name, *options, unit=unit), "own"
     if not GATE_OPTIONS and not (run.verdict["outcome"] == "bad" and run.verdict["culprit"]):
-        run, gate, boot = run_gate("--board", UNIT, "--fault", name), "whole", "own"
+        run, gate, boot = run_gate("--board", unit, "--fault", name, unit=unit), "whole", "own"
     return Row(name, run, gate, boot, time.monotonic() - start)
 
 

@@ -33,6 +33,7 @@ units:
 FILES = {
     "typo.yaml": "extends: virt\nopenssl:\n  enginee: devcrypto\n",
     "real.yaml": "extends: virt\nmade_by: null\n",
+    "machine.yaml": "extends: virt-ls1046a\nmachine: caan\n",
     "kernel": "a kernel",
     "initrd": "a RAM disk",
     "lab.yaml": LAB + "    tftp: {server: 127.0.0.1, port: 6969}\n",
@@ -44,7 +45,7 @@ MISTAKES = {
     "unknown unit": ("--board virt/7", r"--board virt/7: no such unit; there are: virt/0, virt/1, virt/2, virt/3, .*"),
     "board file that is not there": (
         "--board {}/none.yaml",
-        r"\S+/none\.yaml: no such board file; there are: lab, no-tftp, real, typo",
+        r"\S+/none\.yaml: no such board file; there are: lab, machine, no-tftp, real, typo",
     ),
     "board file with a wrong key": (
         "--board {}/typo.yaml",
@@ -55,6 +56,24 @@ MISTAKES = {
         r"--cryptodev \S+/none\.ko: no such file, and no folder with a Makefile; expected a kernel module .*",
     ),
     "unknown fault": ("--board virt --fault engine/bored", r"--fault engine/bored: no such fault; there are:"),
+    "a fault of the CAAM without one": (
+        "--board virt --fault caam/iv-not-written",
+        r"--fault caam/iv-not-written is for machines of the type caam, and virt has the type virtio-crypto: give"
+        r" --board virt-ls1046a with it",
+    ),
+    "a fault of virtio-crypto without it": (
+        "--board virt-ls1046a --fault driver/unbound",
+        r"--fault driver/unbound is for machines of the type virtio-crypto, and virt-ls1046a has the type caam: give"
+        r" --board virt with it",
+    ),
+    "a fault of the CAAM without a board": (
+        "--fault caam/iv-not-written",
+        r"--fault is for virtual boards: give --board virt-ls1046a with it",
+    ),
+    "unknown machine": (
+        "--board {}/machine.yaml",
+        r"board machine: machine: found caan; expected one of virtio-crypto, caam",
+    ),
     "a fault in a real board": (
         "--board {0}/real.yaml --lab {0}/lab.yaml --image {0} --fault engine/offers-nothing",
         r"--fault is for virtual boards: give --board virt with it",

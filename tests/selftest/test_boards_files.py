@@ -8,15 +8,17 @@ import pytest
 from local_shell import LocalShell
 
 from fixtures.boot.image import substitute
-from fixtures.lab.board import Board, Counter, Interrupts, list_boards, load_board
+from fixtures.lab.board import Board, Counter, Interrupts, load_board
+from fixtures.lab.board_files import list_boards
 from fixtures.outcome import UsageError
-from fixtures.stack.witness import sum_interrupts
+from fixtures.stack.witness import read_witness, sum_interrupts
 
 ROOT = Path(__file__).parents[2]
 BOARDS = ROOT / "boards"
 TEXTS = Path(__file__).parent / "data/stack"
 NAMES = list_boards(BOARDS)
 CAAM = tuple(name for name in NAMES if name != "virt")
+HARDWARE = tuple(name for name in CAAM if name != "virt-ls1046a")
 
 # cra_name -> cra_driver_name, of drivers/crypto/caam: caamalg.c, driver_algs[], and caamhash.c, driver_hash[].
 DRIVERS = {
@@ -117,10 +119,29 @@ def test_witnesses_are_a_counter_and_interrupts(name: str) -> None:
     assert kinds == [Counter, Interrupts]
 
 
-@pytest.mark.parametrize("name", CAAM)
+@pytest.mark.parametrize("name", HARDWARE)
 def test_unmeasured_boards_are_marked_as_unverified(name: str) -> None:
     assert all(entry.uncalibrated for entry in load_board(name, BOARDS).throughput)
     assert "NOT VERIFIED ON HARDWARE" in (BOARDS / f"{name}.yaml").read_text()
+
+
+def test_virtual_ls1046a_checks_what_the_file_of_the_real_board_states() -> None:
+    """What concerns the accelerator is that of the real board, and what concerns the machine is that of `virt`."""
+    virtual, real, machine = (load_board(name, BOARDS) for name in ("virt-ls1046a", "ls1046a", "virt"))
+    for key in ("architecture", "libc", "openssl", "cryptodev", "algorithms", "witnesses"):
+        assert getattr(virtual, key) == getattr(real, key), key
+    for key in ("made_by", "bootloader", "boot", "flash", "linux", "layers"):
+        assert getattr(virtual, key) == getattr(machine, key), key
+
+
+@pytest.mark.parametrize("controller", ["1700000.crypto", "10000000.crypto"], ids=["LS1046A", "virt-ls1046a"])
+def test_counter_is_found_at_both_addresses_of_the_controller(controller: str, tmp_path: Path) -> None:
+    (tmp_path / controller / "ctl").mkdir(parents=True)
+    (tmp_path / controller / "ctl/rq_dequeued").write_text("1234\n")
+    (tmp_path / "other/ctl").mkdir(parents=True)
+    (counter,) = (each for each in load_board("ls1046a", BOARDS).witnesses if isinstance(each, Counter))
+    shell = LocalShell(replace={"/sys/kernel/debug": str(tmp_path)})
+    assert read_witness(shell, counter).value == 1234
 
 
 def test_openwrt_uses_no_digests_of_its_engine() -> None:
@@ -175,5 +196,6 @@ def test_prompts_match_the_output_of_such_a_board(name: str) -> None:
 
 def test_guide_lists_all_boards() -> None:
     page = (ROOT / "docs/boards.md").read_text()
-    assert re.findall(r"^\| `([\w-]+)\.yaml` \|", page, re.MULTILINE) == ["virt", *sorted(CAAM, key=page.index)]
-    assert set(CAAM) == {name for name in NAMES if f"`{name}.yaml`" in page} - {"virt"}
+    listed = re.findall(r"^\| `([\w-]+)\.yaml` \|", page, re.MULTILINE)
+    assert listed[0] == "virt"
+    assert sorted(listed) == list(NAMES)

@@ -8,7 +8,8 @@ from host_board import HostBoard
 
 from fixtures.gate.options import Gate
 from fixtures.gate.plan import CALIBRATION_FILE, CHECK_FILE, TEST_FILES, Question, make_plan
-from fixtures.lab.board import Board, list_boards, load_board
+from fixtures.lab.board import Board, load_board
+from fixtures.lab.board_files import list_boards
 from fixtures.lab.labfile import Console, Unit
 from fixtures.outcome import LabError, SkipReason
 

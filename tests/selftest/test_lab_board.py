@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures import limits
 from fixtures.lab.board import Counter, Interrupts, load_board
 from fixtures.outcome import UsageError
 
@@ -140,7 +141,7 @@ INVALID_VALUES = [
     ("  engine: devcrypto", "  enginee: devcrypto", "15: openssl.enginee: unknown key; known here: engine, settings"),
     ("  engine: devcrypto\n", "", "14: openssl.engine: missing; expected text"),
     ("libc: musl", "libc: newlib", '3: libc: found "newlib"; expected glibc or musl'),
-    ("libc: musl", "libc: musl\nname: x", "4: name: unknown key; known here: extends, description,"),
+    ("libc: musl", "libc: musl\nname: x", "4: name: unknown key; known here: extends, sections_from, description,"),
     ("mipsel", "sparc", '2: architecture: found "sparc"; expected aarch64, '),
     ("architecture: mipsel\nlibc: musl", "architecture: powerpc\nlibc: glibc", '3: libc: found "glibc"; expected musl'),
     ("architecture", "made_by: fixtures/virt\narchitecture", '2: made_by: found "fixtures/virt"; expected a dotted'),
@@ -352,6 +353,70 @@ def test_extends_merges_mappings_and_replaces_the_rest(folder: Path) -> None:
     assert child.witnesses == ()
     assert child.boot == {"tftp": ("one",)}
     assert child.throughput == good.throughput
+
+
+OTHER = (
+    GOOD.replace("kind: u-boot", "kind: u-boot\n  # other").replace("timeout: 30", "timeout: 31")
+    + "made_by: fixtures.virt\nlayers: [engine]\n"
+)
+"""A board file of which another takes sections."""
+
+
+def test_sections_of_another_board_replace_those_of_the_extended_one(folder: Path) -> None:
+    """As a whole: boot methods of the extended board do not stay. Other keys come from the extended board."""
+    (folder / "other.yaml").write_text(OTHER.replace("tftp: [tftpboot, booti]", "disk: [load, booti]"))
+    (folder / "child.yaml").write_text(
+        "extends: good\nsections_from: {board: other, keys: [made_by, bootloader, boot]}\nbootloader: {prompt: '> '}\n"
+    )
+    good, other, child = (load_board(name, folder) for name in ("good", "other", "child"))
+    assert child.boot == other.boot == {"disk": ("load", "booti")}
+    assert child.bootloader == other.bootloader.model_copy(update={"prompt": "> "})
+    assert (child.made_by, child.layers) == ("fixtures.virt", good.layers)
+    assert child.algorithms == good.algorithms
+
+
+def test_sections_are_taken_without_a_board_to_extend(folder: Path) -> None:
+    keys = "[description, architecture, libc, bootloader, boot, linux, openssl, cryptodev, algorithms, witnesses]"
+    (folder / "child.yaml").write_text(f"sections_from: {{board: good, keys: {keys}}}\nthroughput: []\n")
+    assert load_board("child", folder).flash == {}
+
+
+def test_sections_from_holds_for_its_own_file_only(folder: Path) -> None:
+    (folder / "other.yaml").write_text(OTHER)
+    (folder / "child.yaml").write_text("extends: good\nsections_from: {board: other, keys: [bootloader]}\n")
+    (folder / "grandchild.yaml").write_text("extends: child\nbootloader: {timeout: 5}\n")
+    board = load_board("grandchild", folder)
+    assert (board.sections_from, board.bootloader.timeout) == (None, 5)
+    (folder / "reader.yaml").write_text("extends: good\nsections_from: {board: child, keys: [bootloader]}\n")
+    assert load_board("reader", folder).bootloader.timeout == 31
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ("{board: none, keys: [boot]}", '3: sections_from.board: no board "none" in boards; there are: bad, good'),
+        ("{board: bad, keys: [boot]}", "3: sections_from.board: found a cycle, bad -> bad; expected a chain that ends"),
+        (
+            "{board: good, keys: [boot, botloader]}",
+            '3: sections_from.keys[1]: found "botloader"; good has no such key,',
+        ),
+        ("{board: good, keys: [extends]}", '3: sections_from.keys[0]: found "extends"; good has no such key, but desc'),
+        ("{board: good, keys: []}", "3: sections_from.keys: found an empty list; expected at least one key"),
+        ("{board: good}", "3: sections_from.keys: missing; expected a list"),
+        ("{board: good, keys: boot}", '3: sections_from.keys: found "boot"; expected a list'),
+        ("{board: [good], keys: [boot]}", "3: sections_from.board: found a list; expected text"),
+        ("good", '3: sections_from: found "good"; expected'),
+        (
+            "{board: good, keys: [" + "boot, " * 33 + "]}",
+            f"3: sections_from.keys: found a list; expected at most {limits.MAX_SECTIONS} keys",
+        ),
+    ],
+)
+def test_invalid_sections_are_an_error(folder: Path, sections: str, message: str) -> None:
+    text = f"# a comment\nextends: good\nsections_from: {sections}\n"
+    assert any(line.startswith(f"boards/bad.yaml:{message}") for line in errors_in(text, folder)), errors_in(
+        text, folder
+    )
 
 
 def test_chain_of_three_is_merged_from_the_base_up(folder: Path) -> None:

@@ -32,6 +32,7 @@ INVISIBLE = ["\n", "\r", "\0", "\x1b[2J", "\u202e", "\ud800"]
 
 BOARD: dict[str, Any] = YAML(typ="safe", pure=True).load(GOOD)
 BOARD["made_by"] = "fixtures.virt"
+BOARD["machine"] = "caam"
 BOARD["throughput"].append({**BOARD["throughput"][0], "processes": 2, "uncalibrated": "guessed"})
 del BOARD["throughput"][1]["calibrated"]
 BOARD["layers"] = ["engine"]
@@ -123,7 +124,7 @@ def test_trees_of_this_file_are_valid_and_have_every_field_of_the_schemas(load: 
     load(BOARD)
     load(LAB)
     used = {key for tree in (BOARD, LAB) for path, _ in leaves(tree) for key in path if isinstance(key, str)}
-    assert fields_of(BoardFile) | fields_of(Lab) <= used | {"extends"}
+    assert fields_of(BoardFile) | fields_of(Lab) <= used | {"extends", "sections_from", "board", "keys"}
 
 
 def fields_of(kind: Any) -> set[str]:

@@ -28,7 +28,7 @@ LIMITS_OF_TEXTS = {
     r"description|linux\.(login|prompt)|bootloader\.(prompt|interrupt\.when)|witnesses\[\d\]\.(name|match)"
     r"|throughput\[\d\]\.(un)?calibrated|openssl\.settings\.\w+": limits.MAX_TEXT_LENGTH,
     r"boot\.\w+\[\d\]|flash\.\w+\.(write|read_back|boot)\[\d\]|units\[0\]\.power\.(on|off)": limits.MAX_COMMAND_LENGTH,
-    r"made_by|flash\.\w+\.image|openssl\.engine|throughput\[\d\]\.algorithm": limits.MAX_NAME_LENGTH,
+    r"made_by|machine|flash\.\w+\.image|openssl\.engine|throughput\[\d\]\.algorithm": limits.MAX_NAME_LENGTH,
     r"units\[\d\]\.(name|board|power\.hostname)": limits.MAX_NAME_LENGTH,
     r"bootloader\.interrupt\.send": limits.MAX_KEYS_LENGTH,
     r"linux\.user|units\[0\]\.network\.user": limits.MAX_USER_LENGTH,

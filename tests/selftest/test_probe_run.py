@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from local_shell import LocalShell
 
-from fixtures.lab.board import list_boards, load_board
+from fixtures.lab.board import load_board
+from fixtures.lab.board_files import list_boards
 from fixtures.outcome import LabError, ProductError, UsageError
 from fixtures.probe.build import SOURCES, build
 from fixtures.probe.protocol import VECTOR_TIMEOUT, Engine, GroupAnswers, Layer, Probe, ProbeCrash, install

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -70,6 +71,13 @@ def build_source_package(repository: Path, top: str) -> str:
     return "\n".join([*lines, "Directory: .", "", ""])
 
 
+def format_release(repository: Path) -> str:
+    """Return the file that names the repository's suite, with the checksums of its indexes."""
+    indexes = [repository / name for name in ("Packages", "Sources")]
+    sums = [f" {hashlib.sha256(file.read_bytes()).hexdigest()} {file.stat().st_size} {file.name}" for file in indexes]
+    return "\n".join(["Suite: newer", "Date: Mon, 30 Nov 2026 00:00:00 UTC", "SHA256:", *sums, ""])
+
+
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository of Debian packages for arm64, as a folder."""
@@ -82,6 +90,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     (repository / "Packages").write_text("".join(packages))
     (repository / "Sources").write_text(build_source_package(repository, "tool-1.2-from-upstream"))
+    (repository / "Release").write_text(format_release(repository))
     return repository
 
 
@@ -105,6 +114,39 @@ def test_packages_are_unpacked_without_their_dependencies(apt: Apt, tmp_path: Pa
 def test_unpack_returns_only_the_packages_of_that_call(apt: Apt, tmp_path: Path) -> None:
     apt.unpack(["tool"], tmp_path / "tree")
     assert list(apt.unpack(["linux-image-arm64"], tmp_path / "tree")) == ["linux-image-arm64"]
+
+
+def test_package_is_unpacked_with_its_dependencies(apt: Apt, tmp_path: Path) -> None:
+    """Number, size and durations are shown. A package that others need comes from any suite."""
+    messages: list[str] = []
+    apt.unpack_with_dependencies("linux-image-arm64", "newer", tmp_path / "tree", messages.append)
+    assert sorted(path.name for path in (tmp_path / "tree/usr/share").iterdir()) == [
+        "linux-image-6.1.0-56-arm64",
+        "linux-image-arm64",
+    ]
+    start = "downloading linux-image-arm64 of Debian newer with its dependencies: 2 packages, 0.0 MB"
+    assert messages[0] == start
+    assert re.fullmatch(r"downloaded 0\.0 MB in \d+\.\d s, unpacked 0 MB in \d+\.\d s", messages[-1])
+    assert not list(tmp_path.rglob("*.deb")), "the downloaded archives are left behind"
+
+
+def test_slow_download_shows_how_far_it_is(apt: Apt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(debian, "PROGRESS_INTERVAL", 0.001)
+    messages: list[str] = []
+    apt.unpack_with_dependencies("linux-image-arm64", "newer", tmp_path / "tree", messages.append)
+    assert re.fullmatch(r"downloaded \d\.\d of 0\.0 MB in 0 s", messages[1])
+
+
+def test_package_without_one_of_its_dependencies_is_an_error(apt: Apt, tmp_path: Path) -> None:
+    with pytest.raises(LabError, match=r"(?s)exit status 100 from: .*libtool-that-is-not-here"):
+        apt.unpack_with_dependencies("tool", "newer", tmp_path / "tree", print)
+
+
+def test_backports_have_no_security_updates_of_their_own() -> None:
+    if not list_mirrors_of_this_host():
+        pytest.skip("this host's apt has no lists of Debian's; `apt-get update` fetches them")
+    sources = debian._format_sources_list("trixie-backports").splitlines()
+    assert {line.split()[3] for line in sources} == {"trixie-backports"}
 
 
 def test_metapackage_resolves_to_its_dependency(apt: Apt) -> None:

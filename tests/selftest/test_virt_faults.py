@@ -8,10 +8,14 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 from symbols_build import build, calls
 
+from fixtures.virt.caam.faults import FAULTS as MODEL
+from fixtures.virt.debian import run
 from fixtures.virt.engine_patches import PATCHES
 from fixtures.virt.faults import FAULTS, OPENSSL_CNF, listing
+from fixtures.virt.faults.caam import ARM_OFFSET
 from fixtures.virt.image import ROOTFS
 from fixtures.virt.layout import ENGINES, LIBRARIES
+from fixtures.virt.machine_types import MACHINE_TYPES
 
 VIRT = ROOTFS.parent
 
@@ -22,6 +26,8 @@ LIBCRYPTO = f"{LIBRARIES}/libcrypto.so.3"
 DRIVER = f"{KERNEL}/kernel/drivers/crypto/virtio/virtio_crypto.ko"
 IN_KERNEL = {name: f"{KERNEL}/kernel/crypto/{name}.ko" for name in ("af_alg", "algif_hash", "algif_skcipher", "ctr")}
 LAYERS = {"openssl", "engine", "cryptodev", "kernel", "driver"}
+PREFIXES = {*LAYERS, "caam"}
+"""Beginnings of the names of faults."""
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +84,11 @@ CHANGED_FILES = {
     "driver/slow": ["etc/rc", DRIVER],
     "driver/software-fallback": ["etc/rc", DRIVER],
     "driver/interrupts-lost": ["etc/rc"],
+    **{
+        name: ["etc/rc"]
+        for name, fault in FAULTS.items()
+        if name.startswith("caam/") and not MODEL[name[5:]].from_power_on
+    },
 }
 """The files that each fault changes in the tree of the image."""
 
@@ -87,7 +98,8 @@ def test_fault_changes_its_own_files_only(root: Path, name: str) -> None:
     fault = FAULTS[name]
     assert inject_fault(root, name) == CHANGED_FILES.get(name, [])
     in_files = name in CHANGED_FILES or fault.patch or fault.without_patch
-    assert in_files or fault.no_accelerator, "the fault changes nothing"
+    assert in_files or fault.needs_own_machine, "the fault changes nothing"
+    assert fault.layer in LAYERS
     assert not fault.own_modules or all((VIRT / module / "Kbuild").exists() for module in fault.own_modules)
 
 
@@ -162,6 +174,48 @@ def test_fault_that_finds_nothing_to_change_is_an_error(root: Path, name: str) -
         FAULTS[name].inject(root)
 
 
+@pytest.mark.parametrize("name", [name for name in CHANGED_FILES if name.startswith("caam/")])
+def test_fault_of_the_caam_is_armed_once_its_driver_is_loaded(root: Path, name: str, tmp_path: Path) -> None:
+    """The line of the start-up script runs here, on a file in place of the PCI configuration space."""
+    inject_fault(root, name)
+    lines = (root / "etc/rc").read_text().splitlines()
+    (arming,) = (line for line in lines if "bs=1 seek=64" in line)
+    assert lines.index("    modprobe caam_jr") < lines.index(arming) < lines.index("hostname virt")
+    config = tmp_path / "config"
+    config.write_bytes(bytes(256))
+    assert "/sys/bus/pci/devices/0000:00:01.0/config" in arming
+    run(["sh", "-c", arming.replace("/sys/bus/pci/devices/0000:00:01.0/config", str(config))])
+    assert config.read_bytes() == bytes(64) + b"\x01" + bytes(191)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_fault_of_one_accelerator_names_its_machine(name: str) -> None:
+    """Faults of virtio-crypto's driver and of the CAAM are for their own machine, those of other layers for all."""
+    fault = FAULTS[name]
+    assert fault.machine in (None, *MACHINE_TYPES)
+    if fault.layer == "driver" and not fault.no_accelerator:
+        assert fault.machine == ("caam" if name.startswith("caam/") else "virtio-crypto")
+    if fault.layer in ("openssl", "engine", "cryptodev"):
+        assert fault.machine is None
+
+
+def test_offset_that_arms_a_fault_is_that_of_the_model() -> None:
+    from fixtures.virt.caam.vfio_user import ARM_OFFSET as OFFSET_OF_THE_MODEL
+
+    assert ARM_OFFSET == OFFSET_OF_THE_MODEL
+
+
+def test_every_fault_of_the_model_is_a_fault_of_the_board() -> None:
+    assert [fault.model_fault for fault in FAULTS.values() if fault.model_fault] == list(MODEL)
+
+
+def test_listing_names_the_board_of_a_fault_that_one_board_has() -> None:
+    lines = {line.split()[0]: line for line in listing().splitlines()}
+    assert lines["caam/iv-not-written"].endswith(" (only virt-ls1046a)")
+    assert lines["driver/unbound"].endswith(" (only virt)")
+    assert "only virt" not in lines["engine/absent"]
+
+
 def test_every_engine_patch_is_left_out_by_one_fault_or_goes_with_another() -> None:
     left_out = [fault.without_patch for fault in FAULTS.values() if fault.without_patch]
     assert sorted(left_out) == [name for name in PATCHES if name != "0007-fork-digest-init"]
@@ -173,6 +227,6 @@ def test_listing_has_a_line_with_layer_and_summary_for_every_fault() -> None:
     for line in lines:
         name, _, what = line.partition(" ")
         assert name.count("/") == 1
-        assert name.split("/")[0] in LAYERS
+        assert name.split("/")[0] in PREFIXES
         assert len(what.strip()) > 10
     assert len({line.index(line.split(maxsplit=1)[1]) for line in lines}) == 1, "the columns do not line up"
