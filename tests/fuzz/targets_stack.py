@@ -17,7 +17,7 @@ from fixtures.stack.call_trace import modules_of_fault
 from fixtures.stack.engine import engine_path, failed_ioctl, parse_report
 from fixtures.stack.kernel import afalg_reaches_accelerators, load_module, parse_crypto, parse_modules, read_facts
 from fixtures.stack.symbols.classify import classify
-from fixtures.stack.witness import idle_rate, read_witnesses
+from fixtures.stack.witness import idle_rate, read_witness
 from fixtures.throughput.openssl_speed import measure, parse_cpu_ticks, parse_speed
 
 DATA = ROOT / "tests/selftest/data"
@@ -66,7 +66,7 @@ def run_witness(data: bytes) -> str:
     """Read each kind of witness, and the idle rate of one."""
     for witness in (ANY_INTERRUPT, INTERRUPTS, COUNTER):
         try:
-            [reading] = read_witnesses(ReplayShell(data), [witness])
+            reading = read_witness(ReplayShell(data), witness)
         except ProductError:
             continue
         if not 0 <= reading.value < MAX_COUNT * 4096 or not 0 <= reading.uptime < 1e9:

@@ -11,7 +11,7 @@ from fixtures.boot.image import substitute
 from fixtures.lab.board import Board, Counter, Interrupts, load_board
 from fixtures.lab.board_files import list_boards
 from fixtures.outcome import UsageError
-from fixtures.stack.witness import read_witnesses, sum_interrupts
+from fixtures.stack.witness import read_witness, sum_interrupts
 
 ROOT = Path(__file__).parents[2]
 BOARDS = ROOT / "boards"
@@ -141,8 +141,7 @@ def test_counter_is_found_at_both_addresses_of_the_controller(controller: str, t
     (tmp_path / "other/ctl").mkdir(parents=True)
     (counter,) = (each for each in load_board("ls1046a", BOARDS).witnesses if isinstance(each, Counter))
     shell = LocalShell(replace={"/sys/kernel/debug": str(tmp_path)})
-    [reading] = read_witnesses(shell, [counter])
-    assert reading.value == 1234
+    assert read_witness(shell, counter).value == 1234
 
 
 def test_openwrt_uses_no_digests_of_its_engine() -> None:
