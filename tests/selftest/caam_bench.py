@@ -7,9 +7,7 @@ from pathlib import Path
 from fixtures.virt.caam.commands import (
     Command,
     FifoLoad,
-    Header,
     Key,
-    Math,
     Operation,
     SequencePointer,
     SharedHeader,
@@ -28,6 +26,11 @@ BASE = 0x40000000
 """Address of the memory, as on QEMU's machine "virt"."""
 FINAL = 1 << 30
 """SEC4_SG_LEN_FIN of a scatter-gather entry (desc.h)."""
+DKP_BY_POINTER = 2 << 14
+"""OP_PCL_DKP_SRC_PTR (desc.h)."""
+LOAD_NONCE, LOAD_IV = 0x10FE0004, (0x12A00008, 0x12A00010)
+ASSOCIATED_LENGTH, STORE_BLACK_KEY = (0xA80C4304, 0xA80C4704), 0x62240010
+"""Commands that load a nonce, an IV, the length of associated data (to MATH3 or DPOVRD), and store K1 of XCBC."""
 PIECES = 3
 """Segments of a scatter-gather table that a bench makes."""
 
@@ -124,6 +127,8 @@ class Bench:
         output = self.room(size)
         words = list(LINUX[name])
         pieces = {False: (self.put(data), len(data)), True: (output, size)}
+        if isinstance(key := places.get("hmac_key"), bytes):
+            places["hmac_key_address"] = self.put(key)
         for index, command in commands(words):
             _replace(words, index, command, places)
             if isinstance(command, SequencePointer):
@@ -160,9 +165,10 @@ class Outcome:
 def _replace(words: list[int], index: int, command: Command, places: Mapping[str, "bytes | int"]) -> None:
     """Replace the operands of a command, if a place is given for it.
 
-    - `key`: the immediate key of KEY; `hmac_key`: that of DKP;
+    - `key`: the immediate key of KEY; `hmac_key`: that of DKP, by pointer if there is no room for it;
     - `black_key`: the address of an encrypted key;
-    - `iv`: the 12 bytes of FIFO LOAD; `nonce`: the 4 bytes of LOAD to the output FIFO (rfc3686);
+    - `iv`: the 12 bytes of FIFO LOAD, or the IV of LOAD to the context;
+    - `nonce`: the 4 bytes of LOAD to the output FIFO (rfc3686);
     - `associated`: the length of associated data, which MATH brings into a register.
     """
     key, hmac_key, iv, nonce = (places.get(name) for name in ("key", "hmac_key", "iv", "nonce"))
@@ -170,33 +176,26 @@ def _replace(words: list[int], index: int, command: Command, places: Mapping[str
     if isinstance(command, Key) and command.immediate and isinstance(key, bytes):
         assert command.length == len(key)
         words[operand] = to_words(key)
-    elif isinstance(command, Key) and command.encrypted:
+    elif (isinstance(command, Key) and command.encrypted) or command.word == STORE_BLACK_KEY:
         address = places["black_key"]
         assert isinstance(address, int)
         words[operand] = pointer(address)
     elif isinstance(command, Operation) and command.operand_words and isinstance(hmac_key, bytes):
         assert command.operation_type == OperationType.UNIDIRECTIONAL_PROTOCOL
-        assert words_of(len(hmac_key)) <= command.operand_words
-        words[index] = words[index] & ~0xFFF | len(hmac_key)
-        words[operand] = (to_words(hmac_key) + [0] * command.operand_words)[: command.operand_words]
+        has_room = words_of(len(hmac_key)) <= command.operand_words
+        words[index] = words[index] & ~0xFFF | len(hmac_key) | (0 if has_room else DKP_BY_POINTER)
+        content = to_words(hmac_key) if has_room else pointer(int(places["hmac_key_address"]))
+        words[operand] = (content + [0] * command.operand_words)[: command.operand_words]
     elif isinstance(command, FifoLoad) and command.immediate and isinstance(iv, bytes):
         words[operand] = to_words(iv)
-    elif command.word == 0x10FE0004 and isinstance(nonce, bytes):
+    elif command.word == LOAD_NONCE and isinstance(nonce, bytes):
         words[operand] = to_words(nonce)
-    elif isinstance(command, Math) and command.has_immediate and isinstance(places.get("associated"), int):
+    elif command.word in ASSOCIATED_LENGTH:
         words[operand] = [int(places["associated"])]
+    elif command.word in LOAD_IV and isinstance(iv, bytes):
+        words[operand] = to_words(iv)
 
 
-def job_header(length: int, flags: int = 0) -> int:
-    """Return the header of a job descriptor. :param length: in words, with the header."""
-    return 0xB0800000 | flags | length
-
-
-def job(*body: int) -> list[int]:
-    """Return a job descriptor."""
-    return [job_header(len(body) + 1), *body]
-
-
-def is_job_header(command: Command) -> bool:
-    """Return whether a command is the header of a job descriptor."""
-    return isinstance(command, Header)
+def job(*body: int, flags: int = 0) -> list[int]:
+    """Return a job descriptor. :param flags: further bits of its header."""
+    return [0xB0800000 | flags | len(body) + 1, *body]
