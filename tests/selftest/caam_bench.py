@@ -84,6 +84,13 @@ class Bench:
         self.memory = GuestMemory()
         self.memory.add(BASE, memoryview(self.content))
         self._used = 0
+        self.job_address = 0
+        """Of the last descriptor of Linux."""
+
+    @property
+    def image(self) -> bytes:
+        """Memory as far as it was used."""
+        return bytes(self.content[: self._used])
 
     @property
     def parts(self) -> Parts:
@@ -135,7 +142,8 @@ class Bench:
                 address, length = pieces[bool(command.is_output)]
                 start = self._split(address, length) if command.table else address
                 words[index + 1 : index + 4] = [*pointer(start), length]
-        result = run_job(self.parts, self._store(words))
+        self.job_address = self._store(words)
+        result = run_job(self.parts, self.job_address)
         return Outcome(result.status, self.get(output, size))
 
     def _split(self, address: int, length: int) -> int:

@@ -166,6 +166,7 @@ MALFORMED = {
     "read behind the registers": (REGION_READ, struct.pack("<QII", (1 << 20) - 3, REGISTERS, 4)),
     "read at the end of all addresses": (REGION_READ, struct.pack("<QII", (1 << 64) - 1, REGISTERS, 4)),
     "read of 4 GiB": (REGION_READ, struct.pack("<QII", 0, REGISTERS, (1 << 32) - 1)),
+    "read of 257 bytes": (REGION_READ, struct.pack("<QII", 0, REGISTERS, 257)),
     "read of a region without registers": (REGION_READ, struct.pack("<QII", 0, 3, 4)),
     "read of no region": (REGION_READ, struct.pack("<QII", 0, 99, 4)),
     "read behind the configuration space": (REGION_READ, struct.pack("<QII", 255, CONFIGURATION, 2)),
@@ -243,7 +244,7 @@ def test_connection_that_ends_within_a_message_is_no_error(model: Model) -> None
 
 def test_client_that_does_not_wait_for_replies_is_no_error(model: Model) -> None:
     for _ in range(40):
-        model.client.send(REGION_READ, struct.pack("<QII", 0, REGISTERS, 4096))
+        model.client.send(REGION_READ, struct.pack("<QII", 0, REGISTERS, 256))
     log = model.end()
     assert "Traceback" not in log and "connection closed" in log
 
