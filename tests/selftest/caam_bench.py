@@ -84,8 +84,6 @@ class Bench:
         self.memory = GuestMemory()
         self.memory.add(BASE, memoryview(self.content))
         self._used = 0
-        self.job_address = 0
-        """Of the last descriptor of Linux."""
 
     @property
     def image(self) -> bytes:
@@ -131,6 +129,12 @@ class Bench:
         :param size: size of the output sequence, in bytes.
         :param places: what replaces the operands of the descriptor: see `_replace`.
         """
+        address, output = self.prepare_linux(name, data, size, **places)
+        result = run_job(self.parts, address)
+        return Outcome(result.status, self.get(output, size))
+
+    def prepare_linux(self, name: str, data: bytes, size: int, **places: "bytes | int") -> tuple[int, int]:
+        """Store what `run_linux` executes. Return the addresses of the job descriptor and of its output."""
         output = self.room(size)
         words = list(LINUX[name])
         pieces = {False: (self.put(data), len(data)), True: (output, size)}
@@ -142,9 +146,7 @@ class Bench:
                 address, length = pieces[bool(command.is_output)]
                 start = self._split(address, length) if command.table else address
                 words[index + 1 : index + 4] = [*pointer(start), length]
-        self.job_address = self._store(words)
-        result = run_job(self.parts, self.job_address)
-        return Outcome(result.status, self.get(output, size))
+        return self._store(words), output
 
     def _split(self, address: int, length: int) -> int:
         """Return the address of a table of PIECES segments; the first ones have a size that no block divides."""

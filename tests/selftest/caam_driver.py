@@ -119,7 +119,11 @@ class Ring:
 
     def run(self, words: Sequence[int]) -> int:
         """Run a job, acknowledge its interrupt, and return its status word."""
-        (address,) = self.add(words)
+        return self.run_address(self.machine.bench.put(to_bytes(words)))
+
+    def run_address(self, address: int) -> int:
+        """Run a job that is in memory."""
+        self.add_addresses(address)
         self.acknowledge()
         ((done, status),) = self.take()
         assert done == address
