@@ -1,4 +1,4 @@
-"""Does each fault of the CAAM's model act where it says, and only there? Job rings are driven as Linux's driver does."""
+"""Does each fault of the CAAM's model act where it says, and only there?"""
 
 import os
 
