@@ -90,8 +90,8 @@ OTHER_CBC = "AES-192-CBC"
 NONE = LAYERS[1:]
 NOBODY: Any = dict.fromkeys(NONE, "nobody")
 BOTH_PROMISED = [promise(), promise(algorithm=OTHER_CBC)]
-HMAC_ROW = interface_row(driver=True, row="session-hmac", counterpart="afalg-hmac")
-HMAC_THROUGH_AFALG: Any = {"driver": True, "layer": "afalg", "row": "afalg-hmac", "counterpart": ""}
+HMAC_ROW = interface_row(driver=True, row="session-hmac")
+HMAC_THROUGH_AFALG: Any = {"driver": True, "layer": "afalg", "row": "afalg-hmac"}
 STUCK_ROW = interface_row(driver=True, ended=False)
 CASES: dict[str, tuple[list[Record], str | None, str]] = {
     "wrong at cryptodev and AF_ALG, right with another driver": (
@@ -162,9 +162,9 @@ CASES: dict[str, tuple[list[Record], str | None, str]] = {
     "wrong through AF_ALG alone, with the accelerator": ([*answers(CBC, "afalg"), promise()], None, "unknown"),
     "wrong through AF_ALG alone, with the accelerator and with software": (
         [*answers(CBC, "afalg"), promise(), *answers(CTR, "afalg"), software(CTR)], "kernel", "likely"),
-    "a row is wrong, and so is its counterpart through AF_ALG": (
+    "a row is wrong, and so is one through AF_ALG": (
         [*answers(CBC), HMAC_ROW, interface_row(**HMAC_THROUGH_AFALG)], "driver", "likely"),
-    "a row is wrong, and its counterpart through AF_ALG is right": (
+    "a row is wrong, and that through AF_ALG is right": (
         [*answers(CBC), HMAC_ROW, interface_row(passed=True, **HMAC_THROUGH_AFALG)], "cryptodev", "likely"),
     "a row is wrong through AF_ALG alone": ([*answers(CBC), interface_row(**HMAC_THROUGH_AFALG)], "kernel", "likely"),
     "a call does not return, and AF_ALG waits too": (
