@@ -11,6 +11,7 @@ from local_shell import LocalShell
 
 from fixtures.lab.board import Counter, Interrupts
 from fixtures.limits import MAX_DEVICE_NAME, MAX_WITNESS_DEVICES
+from fixtures.link.shell import Shell
 from fixtures.outcome import ProductError
 from fixtures.stack.witness import (
     Reading,
@@ -149,23 +150,20 @@ def counter(tmp_path: Path) -> Counter:
     return Counter(kind="counter", name="jobs", path=f"{tmp_path}/[ac]*/dequeued", per_operation=0.9)
 
 
-def make_operation(counter: Counter, amount: int) -> Callable[[], None]:
+def make_operation(counter: Counter, amount: int) -> Callable[[Shell], object]:
     """Return a function that moves a counter by an amount."""
     file = Path(counter.path).parent.parent / "a b" / "dequeued"
-
-    def operate() -> None:
-        file.write_text(f"{int(file.read_text()) + amount}\n")
-
-    return operate
+    command = f"echo $(( $(cat '{file}') + {amount} )) > '{file}'"
+    return lambda shell: shell.run(command).check()
 
 
 @pytest.mark.parametrize(("amount", "proven"), [(100, True), (90, True), (89, False), (0, False)])
 def test_counter_proves_offload_from_its_threshold_on(counter: Counter, amount: int, proven: bool) -> None:
     shell = LocalShell()
-    proof = prove(shell, counter, 100, make_operation(counter, amount), idle=0)
+    [proof] = prove(shell, [counter], 100, make_operation(counter, amount), idle=lambda _: 0)
     assert (proof.before, proof.after, proof.idle) == (200, 200 + amount, 0)
     assert (proof.movement, proof.operations, proof.threshold, proof.proven) == (amount, 100, 90, proven)
-    assert len(shell.commands) == 2
+    assert len(shell.commands) == 1
     assert ("does not prove" in str(proof)) is not proven
 
 
@@ -190,8 +188,14 @@ def noise(tmp_path: Path, counter: Counter) -> Iterator[None]:  # noqa: ARG001 -
 @pytest.mark.usefixtures("noise")
 def test_idle_movement_is_subtracted(counter: Counter) -> None:
     shell = LocalShell()
-    proof = prove(shell, counter, 100, lambda: time.sleep(2), idle=idle_rate(shell, counter))
-    assert len(shell.commands) == 3
+    [proof] = prove(
+        shell,
+        [counter],
+        100,
+        lambda witnessed: witnessed.run("sleep 2"),
+        idle=lambda witness: idle_rate(shell, witness),
+    )
+    assert len(shell.commands) == 2
     assert proof.after - proof.before >= proof.threshold  # so that without the subtraction this would be proof
     assert proof.idle == pytest.approx(100, rel=0.2)
     assert not proof.proven, str(proof)
@@ -213,7 +217,7 @@ def test_counter_or_clock_that_goes_backwards_is_refused(after: Reading) -> None
 
 def test_proof_needs_an_operation(counter: Counter) -> None:
     with pytest.raises(ValueError, match="0 operations"):
-        prove(LocalShell(), counter, 0, lambda: None, idle=0)
+        prove(LocalShell(), [counter], 0, lambda _: None, idle=lambda _: 0)
 
 
 def make_virtio_witness(tmp_path: Path, *devices: str) -> tuple[Interrupts, LocalShell]:
@@ -237,7 +241,8 @@ def test_interrupts_are_those_of_the_devices_present(tmp_path: Path, devices: li
     assert reading.value == total
     assert reading.uptime > 0
     assert idle_rate(shell, witness) == 0  # the file does not move
-    assert not prove(shell, witness, 1, lambda: None, idle=0).proven
+    [proof] = prove(shell, [witness], 1, lambda witnessed: witnessed.run("true"), idle=lambda _: 0)
+    assert not proof.proven
 
 
 def test_absent_witness_is_a_product_failure_that_names_what_was_looked_for(tmp_path: Path) -> None:
@@ -246,7 +251,7 @@ def test_absent_witness_is_a_product_failure_that_names_what_was_looked_for(tmp_
         read_witness(shell, witness, board_file="boards/virt.yaml")
     witness, shell = make_virtio_witness(tmp_path, "virtio9")
     with pytest.raises(ProductError, match=r"no line of /proc/interrupts matches '\{device\}-virt.* = virtio9"):
-        prove(shell, witness, 1, lambda: None, idle=0)
+        prove(shell, [witness], 1, lambda witnessed: witnessed.run("true"), idle=lambda _: 0)
     fixed = Interrupts(kind="interrupts", name="rings", match=r"1710000\.jr", per_operation=0.5)
     with pytest.raises(ProductError, match=r"'rings', promised in the board file, .*matches '1710000"):
         read_witness(shell, fixed)
@@ -257,7 +262,8 @@ def test_absent_witness_is_a_product_failure_that_names_what_was_looked_for(tmp_
 
 def test_interrupts_of_this_host_are_read() -> None:
     witness = Interrupts(kind="interrupts", name="any", match=".", per_operation=0.5)
-    assert read_witness(LocalShell(), witness).value > 0
+    reading = read_witness(LocalShell(), witness)
+    assert reading.value > 0
 
 
 def test_superscript_is_not_a_number() -> None:

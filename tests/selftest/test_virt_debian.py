@@ -31,7 +31,7 @@ Checksums-Sha256:
 """
 
 
-def build_package(repository: Path, name: str, version: str, depends: str = "") -> str:
+def build_package(repository: Path, name: str, version: str, depends: str = "", recommends: str = "") -> str:
     """Build a package for arm64 with one file, and return its entry in the index."""
     tree = repository.parent / "trees" / name
     (tree / "DEBIAN").mkdir(parents=True)
@@ -39,6 +39,7 @@ def build_package(repository: Path, name: str, version: str, depends: str = "") 
     (tree / "usr/share" / name).write_text(f"{name} {version}\n")
     control = f"Package: {name}\nVersion: {version}\nArchitecture: arm64\nMaintainer: nobody <nobody@example.org>\n"
     control += f"Depends: {depends}\n" if depends else ""
+    control += f"Recommends: {recommends}\n" if recommends else ""
     (tree / "DEBIAN/control").write_text(control + "Description: a test\n")
     file = repository / f"{name}_{version.replace(':', '%3a')}_arm64.deb"
     subprocess.run(["dpkg-deb", "--build", "--root-owner-group", str(tree), str(file)], check=True, capture_output=True)
@@ -86,7 +87,10 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     packages = [
         build_package(repository, "tool", "1:1.2-3", "libtool-that-is-not-here (>= 1)"),
         build_package(repository, "linux-image-6.1.0-56-arm64", "6.1.192-2"),
-        build_package(repository, "linux-image-arm64", "6.1.192-2", "linux-image-6.1.0-56-arm64 (= 6.1.192-2)"),
+        build_package(
+            repository, "linux-image-arm64", "6.1.192-2", "linux-image-6.1.0-56-arm64 (= 6.1.192-2)", "firmware"
+        ),
+        build_package(repository, "firmware", "1"),
     ]
     (repository / "Packages").write_text("".join(packages))
     (repository / "Sources").write_text(build_source_package(repository, "tool-1.2-from-upstream"))
@@ -117,7 +121,7 @@ def test_unpack_returns_only_the_packages_of_that_call(apt: Apt, tmp_path: Path)
 
 
 def test_package_is_unpacked_with_its_dependencies(apt: Apt, tmp_path: Path) -> None:
-    """Number, size and durations are shown. A package that others need comes from any suite."""
+    """Without what they recommend. Number, size and durations are shown."""
     messages: list[str] = []
     apt.unpack_with_dependencies("linux-image-arm64", "newer", tmp_path / "tree", messages.append)
     assert sorted(path.name for path in (tmp_path / "tree/usr/share").iterdir()) == [
@@ -128,6 +132,11 @@ def test_package_is_unpacked_with_its_dependencies(apt: Apt, tmp_path: Path) -> 
     assert messages[0] == start
     assert re.fullmatch(r"downloaded 0\.0 MB in \d+\.\d s, unpacked 0 MB in \d+\.\d s", messages[-1])
     assert not list(tmp_path.rglob("*.deb")), "the downloaded archives are left behind"
+
+
+def test_package_of_a_suite_that_is_not_there_is_an_error(apt: Apt, tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="The value 'older' is invalid for APT::Default-Release"):
+        apt.unpack_with_dependencies("linux-image-arm64", "older", tmp_path / "tree", print)
 
 
 def test_slow_download_shows_how_far_it_is(apt: Apt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
