@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from gate_run import UNIT, GateResult, run_gate
-from shared_board import SharedBoard, shared_board
+from gate_run import GateResult, run_gate
+from shared_board import SharedBoard, shared_board, unit_of
 
-from fixtures.virt.faults import FAULTS, Fault
-from fixtures.virt.machine_types import DEFAULT_TYPE, MACHINE_TYPES
+from fixtures.virt.faults import FAULTS
 
 SHORT = ["-k", "not (192 or 256 or VarKey or VarTxt or SHA224 or SHA384 or LongMsg or throughput)"]
 """Options of the short gate: one key size, few vectors, two digests, no throughput; a quarter of the time."""
@@ -94,13 +93,6 @@ def board() -> Iterator[SharedBoard]:
         yield board
         run = board.run_gate_healthy(*(GATE_OPTIONS or SHORT))
         assert run.is_healthy, f"the board is not healthy after the last fault was removed:\n{run.text}"
-
-
-def unit_of(fault: Fault) -> str:
-    """Return the unit that the gate runs on: UNIT, or the same of the board that has the fault's machine."""
-    if fault.machine in (None, DEFAULT_TYPE):
-        return UNIT
-    return f"{MACHINE_TYPES[str(fault.machine)].board}/{UNIT.rpartition('/')[2]}"
 
 
 def run_gates(name: str, board: SharedBoard) -> Row:

@@ -4,6 +4,7 @@ import os
 
 import pytest
 from gate_run import UNIT, run_gate
+from shared_board import unit_of
 
 from fixtures.virt.faults import FAULTS
 
@@ -17,7 +18,8 @@ BOARDS: dict[str, tuple[str, ...]] = {
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_healthy_board_passes(name: str) -> None:
-    run = run_gate("--board", UNIT, *BOARDS[name])
+    unit = unit_of(FAULTS[name]) if name in FAULTS else UNIT
+    run = run_gate("--board", unit, *BOARDS[name], unit=unit)
     passed, failed = len(run.tests("passed")), run.tests("failed")
     print(f"\n{name}: {passed} passed, {len(failed)} failed", flush=True)  # noqa: T201
     assert not failed, "\n".join(f"{test}: {reason[:300]}" for test, reason in failed.items())

@@ -52,7 +52,7 @@ def read_cells(tree: Path, node: str, name: str) -> list[int]:
 def test_caam_of_the_device_tree_is_that_of_an_ls1046a(tmp_path: Path, fake_qemu: tuple[str, ...]) -> None:
     """Job rings and the numbers of their interrupts: Linux, arch/arm64/boot/dts/freescale/fsl-ls1046a.dtsi."""
     assert CAAM.overlay
-    tree = build_device_tree(fake_qemu, "virt,gic-version=2", ("-bios", "u-boot"), CAAM.overlay, tmp_path)
+    tree = build_device_tree(fake_qemu, "virt,gic-version=2", ("-bios", "u-boot"), [CAAM.overlay], tmp_path)
     arguments = (tmp_path / "arguments").read_text().strip()
     assert arguments == f"-smp 2 -bios u-boot -M virt,gic-version=2,dumpdtb={tmp_path}/qemu.dtb"
     assert run(["fdtget", str(tree), "/", "model"]).strip() == "base"
@@ -73,7 +73,7 @@ def test_caam_of_the_device_tree_is_that_of_an_ls1046a(tmp_path: Path, fake_qemu
 def test_device_tree_of_qemu_itself_takes_the_overlay(tmp_path: Path) -> None:
     assert CAAM.overlay
     options = ("qemu-system-aarch64", *MACHINE)
-    tree = build_device_tree(options, "virt,gic-version=2", (), CAAM.overlay, tmp_path)
+    tree = build_device_tree(options, "virt,gic-version=2", (), [CAAM.overlay], tmp_path)
     assert {"crypto@10000000", "memory@40000000"} <= set(run(["fdtget", "-l", str(tree), "/"]).split())
 
 
@@ -81,7 +81,7 @@ def test_device_tree_of_qemu_itself_takes_the_overlay(tmp_path: Path) -> None:
 def test_overlay_that_does_not_compile_is_reported(tmp_path: Path, fake_qemu: tuple[str, ...]) -> None:
     (tmp_path / "bad.dts").write_text("/dts-v1/; /plugin/; &{/} { crypto@10000000 { reg = <0x }; };\n")
     with pytest.raises(LabError, match=r"(?s)exit status 1 from: dtc .*bad\.dts.*syntax error"):
-        build_device_tree(fake_qemu, "virt", (), tmp_path / "bad.dts", tmp_path)
+        build_device_tree(fake_qemu, "virt", (), [tmp_path / "bad.dts"], tmp_path)
 
 
 def test_option_of_the_caam_names_the_socket_of_its_model() -> None:
