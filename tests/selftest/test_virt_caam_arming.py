@@ -150,7 +150,7 @@ def is_slow(machine: Machine) -> bool:
     words, _ = cbc_job(ring, 16 << 10)
     with patch("time.sleep") as sleep:
         ring.run(words)
-    return sum(call.args[0] for call in sleep.call_args_list) > 0.04
+    return bool(sum(call.args[0] for call in sleep.call_args_list) > 0.04)
 
 
 def counters_stand_still(machine: Machine) -> bool:
