@@ -125,6 +125,13 @@ def test_table_follows_its_extension() -> None:
     assert (bench.run(words), bench.get(output, 32)) == (0, hashlib.sha256(TEXT[:16]).digest())
 
 
+def test_segment_that_is_longer_than_the_input_is_read_in_part() -> None:
+    bench = Bench()
+    table, output = bench.table([(bench.put(TEXT), 160)]), bench.room(32)
+    words = job(0x8443000D, 0x25140010, *pointer(table), 0x54200020, *pointer(output))
+    assert (bench.run(words), bench.get(output, 32)) == (0, hashlib.sha256(TEXT[:16]).digest())
+
+
 def test_store_follows_a_table() -> None:
     bench = Bench()
     places = [bench.room(4), bench.room(4)]
