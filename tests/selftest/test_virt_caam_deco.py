@@ -306,9 +306,9 @@ def test_authenc_with_longer_macs(name: str) -> None:
     assert (outcome.status, outcome.output[16:]) == (0, text + mac)
 
 
-@pytest.mark.parametrize("size", [1, 8, 160])
+@pytest.mark.parametrize("size", [1, 8, 160, 640])
 def test_authenc_without_encryption_changes_its_own_descriptor(size: int) -> None:
-    data, hmac_key = TEXT[:size], b"key of the MAC"
+    data, hmac_key = (4 * TEXT)[:size], b"key of the MAC"
     mac = hmac.digest(hmac_key, data, "sha1")
     name = "authenc(hmac(sha1),null)"
     sealed = Bench().run_linux(f"{name} encrypt", data, size + 20, hmac_key=hmac_key, associated=0)

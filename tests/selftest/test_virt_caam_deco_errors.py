@@ -29,6 +29,8 @@ ERRORS: dict[str, tuple[list[int], int]] = {
     "output sequence too short": (
         job(0x10FE0004, 1, 0xF8000003, *TEXT_AT, 0x68300004), 0x40000600 | DecoError.SEQUENCE
     ),
+    "immediate data that are not there": (job(0x02800010, 1, 2, 3), 0x40000100 | DecoError.HEADER_LENGTH),
+    "key of DKP that is not there": (job(0x80210018, 1, 2), 0x40000100 | DecoError.HEADER_LENGTH),
     "no sequence": (job(0x2A100001), 0x40000100 | DecoError.SEQUENCE),
     "output that never comes": (job(0xF8000010, *TEXT_AT, 0x68300010), 0x40000400 | DecoError.FIFO_STORE),
     "output that is not there": (job(0x60300010, *TEXT_AT), 0x40000100 | DecoError.FIFO_STORE),
@@ -120,6 +122,13 @@ def test_table_follows_its_extension() -> None:
     )
     output = bench.room(32)
     words = job(0xF1000010, *pointer(first), 0x84430000 | 0xD, 0x2C140010, 0x54200020, *pointer(output))
+    assert (bench.run(words), bench.get(output, 32)) == (0, hashlib.sha256(TEXT[:16]).digest())
+
+
+def test_segment_that_is_longer_than_the_input_is_read_in_part() -> None:
+    bench = Bench()
+    table, output = bench.table([(bench.put(TEXT), 160)]), bench.room(32)
+    words = job(0x8443000D, 0x25140010, *pointer(table), 0x54200020, *pointer(output))
     assert (bench.run(words), bench.get(output, 32)) == (0, hashlib.sha256(TEXT[:16]).digest())
 
 
