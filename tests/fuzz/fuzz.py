@@ -19,7 +19,15 @@ from pathlib import Path
 
 from campaign import ROOT, ROUND_SIZE, Finding, Result, Target, fuzz
 
-MODULES = ("targets_files", "targets_probe", "targets_record", "targets_link", "targets_stack", "targets_elf")
+MODULES = (
+    "targets_files",
+    "targets_probe",
+    "targets_record",
+    "targets_link",
+    "targets_stack",
+    "targets_elf",
+    "targets_caam",
+)
 DEFAULT_SECONDS = 300
 """Duration of the whole, in seconds: what CI spends on it."""
 MAX_SILENCE = 60

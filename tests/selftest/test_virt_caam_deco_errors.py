@@ -1,0 +1,132 @@
+"""The CAAM model ends a job that is wrong with the status word of the hardware; and what tables and loops may do."""
+
+import hashlib
+
+import pytest
+from caam_bench import BASE, Bench, job, pointer
+
+from fixtures.virt.caam.deco import run_job
+from fixtures.virt.caam.errors import DecoError, Unit, UnitError
+
+TEXT = bytes(range(1, 161))
+
+FAR = [0x1, 0x0]
+"""A pointer to where no memory is."""
+TEXT_AT = [0, BASE]
+
+ERRORS: dict[str, tuple[list[int], int]] = {
+    "unknown command": (job(0x30000000), 0x40000104),
+    "impossible field": (job(0x60000010, *TEXT_AT), 0x40000104),
+    "signature": (job(0x90000000), 0x40000104),
+    "header as a command": (job(0xB0800001), 0x40000104),
+    "no memory at a pointer": (job(0x22100010, *FAR), 0x40000100 | DecoError.DMA),
+    "no memory at a sequence": (job(0xF0000010, *FAR, 0x2A100010), 0x40000400 | DecoError.DMA),
+    "no memory at the output": (
+        job(0x10FE0004, 1, 0xF8000004, *FAR, 0x68300004), 0x40000600 | DecoError.DMA
+    ),
+    "no memory at a table": (job(0xF1000010, *FAR), 0x40000100 | DecoError.DMA),
+    "input sequence too short": (job(0xF0000010, *TEXT_AT, 0x2A100011), 0x40000400 | DecoError.SEQUENCE),
+    "output sequence too short": (
+        job(0x10FE0004, 1, 0xF8000003, *TEXT_AT, 0x68300004), 0x40000600 | DecoError.SEQUENCE
+    ),
+    "no sequence": (job(0x2A100001), 0x40000100 | DecoError.SEQUENCE),
+    "output that never comes": (job(0xF8000010, *TEXT_AT, 0x68300010), 0x40000400 | DecoError.FIFO_STORE),
+    "output that is not there": (job(0x60300010, *TEXT_AT), 0x40000100 | DecoError.FIFO_STORE),
+    "context before its output": (
+        job(0xF8000020, *TEXT_AT, 0x68300010, 0x5A200010), 0x40000500 | DecoError.ORDER
+    ),
+    "context behind the register": (job(0x12A07810, 0, 0, 0, 0), 0x40000100 | DecoError.CONTEXT_LENGTH),
+    "load to nowhere": (job(0x12FF0004, 0), 0x40000100 | DecoError.LOAD),
+    "math register too short": (job(0x16880408, 0, 0), 0x40000100 | DecoError.LOAD),
+    "store from nowhere": (job(0x527F0004, *TEXT_AT), 0x40000100 | DecoError.STORE),
+    "key to the PKHA": (job(0x02810004, 0), 0x40000100 | DecoError.KEY),
+    "input of unknown type": (job(0x22800004, 0), 0x40000100 | DecoError.FIFO_LOAD),
+    "move from nowhere": (job(0x78A20004), 0x40000100 | DecoError.MOVE),
+    "move of what is not there": (job(0x78240004), 0x40000100 | DecoError.MOVE),
+    "move behind the descriptor": (job(0x7843FC08), 0x40000100 | DecoError.MOVE),
+    "math with carry": (job(0xA8100004), 0x40000100 | DecoError.MATH),
+    "math of 9 bytes": (job(0xA8000009), 0x40000100 | DecoError.MATH),
+    "jump to another descriptor": (job(0xA0400000, *TEXT_AT), 0x40000100 | DecoError.JUMP),
+    "jump to before the descriptor": (job(0xA00000FE), 0x40000100 | DecoError.JUMP),
+    "endless loop": (job(0xA0000000), 0x4000011C),
+    "sequence once more": (job(0xF0200010), 0x40000100 | DecoError.SEQUENCE),
+    "halt with a code": (job(0xA0C00025), 0x30000125),
+    "halt by condition": (job(0xA0800007), 0x70000107),
+    "unknown algorithm": (job(0x82FF0001, 0x22920000), 0x40000200 | DecoError.OPERATION),
+    "unknown mode": (job(0x82100FF1, 0x22920000), 0x40000200 | DecoError.OPERATION),
+    "unknown protocol": (job(0x80770000), 0x40000100 | DecoError.UNDEFINED_PROTOCOL),
+    "RSA in an unknown form": (job(0x80190003), 0x40000100 | DecoError.PDB),
+    "DKP from a table": (job(0x80214014, 0, 0, 0, 0, 0), 0x40000100 | DecoError.OPERATION),
+    "blob of another format": (job(0x870D0001), 0x40000100 | DecoError.BLOB_MODE),
+    "blob of nothing": (job(0x870D0000), 0x40000100 | DecoError.BLOB_KEY_SIZE),
+    "AES without a key": (job(0x82100105, 0x22920000), 0x20000200 | Unit.AES << 4 | UnitError.KEY_SIZE),
+    "AES of a part of a block": (
+        job(0x02800010, 0, 0, 0, 0, 0x82100105, 0x22920004, 0), 0x20000700 | Unit.AES << 4 | UnitError.DATA_SIZE
+    ),
+    "DES key with wrong parity": (
+        job(0x02800008, 0, 0, 0x82200A05, 0x22920000), 0x20000500 | Unit.DES << 4 | UnitError.KEY_PARITY
+    ),
+    "digest of a part of a block": (
+        job(0x84410005, 0x24940004, 0), 0x20000200 | Unit.MDHA << 4 | UnitError.DATA_SIZE
+    ),
+    "HMAC without a split key": (job(0x8441004D, 0x24940000), 0x20000200 | Unit.MDHA << 4 | UnitError.KEY_SIZE),
+    "ICV and no operation": (job(0x22BA0000), 0x40000100 | DecoError.ORDER),
+    "class of a key": (job(0x00800004, 0), 0x40000104),
+    "no job header": ([0xB8800001], 0x40000000 | DecoError.HEADER_LENGTH),
+    "header without its one": ([0xB0000001], 0x40000000 | DecoError.HEADER_LENGTH),
+    "header with a bit that is zero": ([0xB0808001], 0x40000000 | DecoError.HEADER_LENGTH),
+    "header of no length": ([0xB0800000], 0x40000000 | DecoError.HEADER_LENGTH),
+    "longer than the buffer": ([0xB0800041, *[0xA0000001] * 64], 0x40000000 | DecoError.HEADER_LENGTH),
+    "do not run": (job(flags=1 << 24), 0x40000000 | DecoError.DO_NOT_RUN),
+    "no memory at the shared descriptor": (job(*FAR, flags=0x041000), 0x40000000 | DecoError.DMA),
+    "no shared descriptor at the pointer": (job(*TEXT_AT, flags=0x041000), 0x40000000 | DecoError.SHARED_HEADER),
+}  # fmt: skip
+"""Words of a job, and its status word: source, index of the command, code (Linux drivers/crypto/caam/error.c)."""
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_error_has_the_status_word_of_the_hardware(case: str) -> None:
+    words, status = ERRORS[case]
+    bench = Bench()
+    bench.put(TEXT)
+    assert f"{bench.run(words):08x}" == f"{status:08x}"
+
+
+def test_table_that_is_too_short() -> None:
+    bench = Bench()
+    table = bench.table([(bench.put(TEXT), 15)])
+    assert bench.run(job(0xF1000010, *pointer(table), 0x2A100010)) == 0x40000100 | DecoError.SGT_LENGTH
+
+
+def test_job_at_an_address_without_memory() -> None:
+    assert run_job(Bench().parts, 0x10).status == 0x40000000 | DecoError.DMA
+
+
+def test_shared_descriptor_that_must_not_run_or_is_too_long() -> None:
+    bench = Bench()
+    forbidden = bench.put(bytes.fromhex("b9800001"))
+    assert bench.run(job(*pointer(forbidden), flags=0x011000)) == 0x40000000 | DecoError.DO_NOT_RUN
+    long = bench.put(bytes.fromhex("b880003f") + bytes(62 * 4))
+    assert bench.run(job(*pointer(long), flags=0x3F1000)) == 0x40000000 | DecoError.HEADER_LENGTH
+
+
+def test_table_follows_its_extension() -> None:
+    bench = Bench()
+    second = bench.table([(bench.put(TEXT[8:]), 8)])
+    first = bench.put(
+        b"".join(
+            word.to_bytes(4, "big") for word in [*pointer(bench.put(TEXT[:8])), 8, 0, *pointer(second), 1 << 31, 0]
+        )
+    )
+    output = bench.room(32)
+    words = job(0xF1000010, *pointer(first), 0x84430000 | 0xD, 0x2C140010, 0x54200020, *pointer(output))
+    assert (bench.run(words), bench.get(output, 32)) == (0, hashlib.sha256(TEXT[:16]).digest())
+
+
+def test_store_follows_a_table() -> None:
+    bench = Bench()
+    places = [bench.room(4), bench.room(4)]
+    table = bench.table([(place, 4) for place in places])
+    words = job(0x12A00008, 0x01020304, 0x05060708, 0x53200008, *pointer(table))
+    assert bench.run(words) == 0
+    assert [bench.get(place, 4) for place in places] == [b"\1\2\3\4", b"\5\6\7\x08"]
