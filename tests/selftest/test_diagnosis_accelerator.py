@@ -47,6 +47,8 @@ CASES: dict[str, tuple[list[Record], str | None, str]] = {
     "the driver is wrong for one algorithm, and the engine for one of another driver": (
         [*answers(CBC, *LAYERS[1:]), promise(), *answers(CTR, "engine", "engine-explicit"), software(CTR)],
         "driver", "likely"),
+    "wrong at every layer, software included, with the accelerator": (
+        [*answers(CBC, *LAYERS), promise()], None, "unknown"),
     "wrong through AF_ALG alone, with the accelerator": ([*answers(CBC, "afalg"), promise()], None, "unknown"),
     "wrong through AF_ALG alone, with the accelerator and with software": (
         [*answers(CBC, "afalg"), promise(), *answers(CTR, "afalg"), software(CTR)], "kernel", "likely"),
