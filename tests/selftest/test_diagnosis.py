@@ -188,6 +188,11 @@ def read_run(name: str) -> list[Record]:
         ("cryptodev-few-wrong", None, "unknown", "may be right by chance"),
         ("driver-interrupts-lost", "driver", "likely", "openssl is blocked in its module virtio_crypto"),
         ("driver-few-wrong", "driver", "likely", "at cryptodev and through AF_ALG"),
+        ("caam-one-in-1000", "driver", "certain", "at cryptodev and through AF_ALG"),
+        ("caam-iv-overwritten", "driver", "certain", "wrong answers of cbc-aes-caam"),
+        ("caam-selftest-ctr", "driver", "certain", "ctr-aes-caam did not pass the kernel's self-test"),
+        ("caam-interrupt-lost", "driver", "likely", "hil-probe is blocked in algif_skcipher"),
+        ("caam-ring-stops", "driver", "likely", "hil-probe is blocked in algif_skcipher"),
     ],
 )
 def test_recorded_run_has_the_known_culprit(name: str, layer: str | None, confidence: str, because: str) -> None:
