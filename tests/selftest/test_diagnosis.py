@@ -72,11 +72,6 @@ def interface_row(*, driver: bool, passed: bool = False, lacks: str = "", **more
     }  # fmt: skip
 
 
-def blocked(module: str) -> Record:
-    """Return the record of a task that is blocked in a module."""
-    return {"kind": "blocked", "task": "hil-probe", "stack": "", "modules": [module], "promised": [PROMISED]}
-
-
 def failed_test(*evidence: Evidence, reason: str = "wrong") -> Record:
     """Return the record of a failed test with its evidence."""
     return {
@@ -86,13 +81,7 @@ def failed_test(*evidence: Evidence, reason: str = "wrong") -> Record:
 
 
 CBC, CTR = "AES-128-CBC", "AES-128-CTR"
-OTHER_CBC = "AES-192-CBC"
 NONE = LAYERS[1:]
-NOBODY: Any = dict.fromkeys(NONE, "nobody")
-BOTH_PROMISED = [promise(), promise(algorithm=OTHER_CBC)]
-HMAC_ROW = interface_row(driver=True, row="session-hmac")
-HMAC_THROUGH_AFALG: Any = {"driver": True, "layer": "afalg", "row": "afalg-hmac"}
-STUCK_ROW = interface_row(driver=True, ended=False)
 CASES: dict[str, tuple[list[Record], str | None, str]] = {
     "wrong at cryptodev and AF_ALG, right with another driver": (
         [*answers(CBC, *LAYERS[1:]), *answers(CTR)], "driver", "certain"),
@@ -148,35 +137,6 @@ CASES: dict[str, tuple[list[Record], str | None, str]] = {
         [*answers(CBC), *answers(CTR, "engine"), interface_row(driver=True)], "engine", "likely"),
     "an algorithm that a row needs is missing": (
         [interface_row(driver=True, lacks="21/0:ENOENT")], None, "unknown"),
-    # What a fault of an accelerator looks like. cryptodev and AF_ALG share no code above the driver.
-    "rare errors of a driver hit one algorithm at cryptodev and another through AF_ALG": (
-        [*answers(CBC, "cryptodev"), *answers(OTHER_CBC, "afalg"), *BOTH_PROMISED], "driver", "likely"),
-    "the driver is wrong for one key size, and explains another one at the engine": (
-        [*answers(CBC, *LAYERS[1:]), *answers(OTHER_CBC, "engine"), *answers(CTR), *BOTH_PROMISED],
-        "driver", "certain"),
-    "the engine is wrong with a driver that is right below": (
-        [*answers(CBC, "engine", "engine-explicit"), *answers(OTHER_CBC), *BOTH_PROMISED], "engine", "likely"),
-    "the driver is wrong for one algorithm, and the engine for one of another driver": (
-        [*answers(CBC, *LAYERS[1:]), promise(), *answers(CTR, "engine", "engine-explicit"), software(CTR)],
-        "driver", "likely"),
-    "wrong through AF_ALG alone, with the accelerator": ([*answers(CBC, "afalg"), promise()], None, "unknown"),
-    "wrong through AF_ALG alone, with the accelerator and with software": (
-        [*answers(CBC, "afalg"), promise(), *answers(CTR, "afalg"), software(CTR)], "kernel", "likely"),
-    "a row is wrong, and so is one through AF_ALG": (
-        [*answers(CBC), HMAC_ROW, interface_row(**HMAC_THROUGH_AFALG)], "driver", "likely"),
-    "a row is wrong, and that through AF_ALG is right": (
-        [*answers(CBC), HMAC_ROW, interface_row(passed=True, **HMAC_THROUGH_AFALG)], "cryptodev", "likely"),
-    "a row is wrong through AF_ALG alone": ([*answers(CBC), interface_row(**HMAC_THROUGH_AFALG)], "kernel", "likely"),
-    "a call does not return, and AF_ALG waits too": (
-        [STUCK_ROW, blocked("cryptodev"), blocked("algif_skcipher"), promise()], "driver", "likely"),
-    "a call does not return, and the driver's own module waits": (
-        [STUCK_ROW, blocked("virtio_crypto"), promise()], "driver", "likely"),
-    "a call does not return, and nothing else waits": (
-        [STUCK_ROW, blocked("cryptodev"), promise()], "cryptodev", "likely"),
-    "the driver failed its self-test, and no other one serves in its place": (
-        [*answers(CBC, *NONE, **NOBODY),
-         promise([f"{PROMISED} 150 unknown"], offered=False, failed_ioctl="CIOCGSESSION", driver=None)],
-        "driver", "certain"),
     "the rows are right": ([*answers(CBC, "engine"), interface_row(driver=False, passed=True)], "engine", "likely"),
 }  # fmt: skip
 
@@ -228,6 +188,11 @@ def read_run(name: str) -> list[Record]:
         ("cryptodev-few-wrong", None, "unknown", "may be right by chance"),
         ("driver-interrupts-lost", "driver", "likely", "openssl is blocked in its module virtio_crypto"),
         ("driver-few-wrong", "driver", "likely", "at cryptodev and through AF_ALG"),
+        ("caam-one-in-1000", "driver", "certain", "at cryptodev and through AF_ALG"),
+        ("caam-iv-overwritten", "driver", "certain", "wrong answers of cbc-aes-caam"),
+        ("caam-selftest-ctr", "driver", "certain", "ctr-aes-caam did not pass the kernel's self-test"),
+        ("caam-interrupt-lost", "driver", "likely", "hil-probe is blocked in algif_skcipher"),
+        ("caam-ring-stops", "driver", "likely", "hil-probe is blocked in algif_skcipher"),
     ],
 )
 def test_recorded_run_has_the_known_culprit(name: str, layer: str | None, confidence: str, because: str) -> None:
@@ -426,22 +391,6 @@ def test_kernel_fault_names_its_module(pc: str, caller: str, layer: str | None) 
     found = diagnose([promise(), kernel_fault(OOPS.format(pc=pc, caller=caller))])
     assert (found.layer, found.confidence) == (layer, "likely" if layer else "unknown"), found
     assert "kernel fault in its module" in found.because[0]
-
-
-@pytest.mark.parametrize(
-    ("module", "layer"), [("cryptodev", None), ("algif_hash", "driver"), ("virtio_crypto", "driver"), ("ext4", None)]
-)
-def test_hung_task_is_a_task_that_waits_not_a_crash_of_its_module(module: str, layer: str | None) -> None:
-    hung = failed_test(Evidence("kernel fault", "hung task", modules=(module,), detail="hung task"))
-    assert diagnose([promise(), hung]).layer == layer
-
-
-def test_witness_that_stands_still_while_another_moves_is_named() -> None:
-    jobs = [{**record, "name": "requests"} for record in proofs(*NONE)]
-    interrupts = [{**record, "name": "interrupts"} for record in proofs()]
-    found = diagnose([*jobs, *interrupts, promise(), failed_test()])
-    assert (found.layer, found.confidence) == ("driver", "likely")
-    assert "requests does not move while interrupts does: one of them is wrong" in found.because[0]
 
 
 def test_kernel_fault_without_modules_has_no_culprit() -> None:

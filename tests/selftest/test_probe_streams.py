@@ -39,7 +39,7 @@ def test_every_algorithm_has_vectors_of_every_pattern() -> None:
     for algorithm in ("AES-128-CBC", "AES-128-ECB", "AES-128-CTR", *DIGESTS):
         patterns = set().union(*(pattern_names(group) for group in GROUPS if group.algorithm == algorithm))
         common = {"split", "pieces", "update", "bare", "offset", "sources", "copy", "again", "rewind", "many", "fork"}
-        common |= {"large", "parallel"}
+        common |= {"large", "parallel", "held"}
         assert patterns == common | ({"at-once"} if algorithm in DIGESTS else {"destinations", "both", "over", "share"})
     assert {group.operation for group in GROUPS if group.algorithm == "AES-128-CBC"} == {"encrypt", "decrypt"}
     assert {name for name, _ in CIPHERS} | set(DIGESTS) == {group.algorithm for group in GROUPS}

@@ -1,7 +1,13 @@
 """Blocked tasks are found with the kernel function in which each of them waits."""
 
+import threading
+import time
+from pathlib import Path
+
+from local_shell import LocalShell
+
 from fixtures.limits import MAX_BLOCKED_TASKS, MAX_FACT_LENGTH, MAX_STACK_LENGTH
-from fixtures.stack.blocked_tasks import BlockedTask, parse_blocked_tasks
+from fixtures.stack.blocked_tasks import BlockedTask, find_blocked_tasks, parse_blocked_tasks
 
 THREE_TASKS = """task: openssl
 [<0>] virtio_crypto_ctrl_vq_request+0x9c/0x100 [virtio_crypto]
@@ -37,3 +43,28 @@ def test_first_tasks_are_kept() -> None:
 def test_long_name_and_stack_of_a_task_are_cut() -> None:
     (task,) = parse_blocked_tasks(f"task: {'n' * 5000}\n{'s' * 1_000_000}")
     assert (len(task.task), len(task.stack)) == (MAX_FACT_LENGTH, MAX_STACK_LENGTH)
+
+
+def write_task(folder: Path, number: int, name: str, state: str, switches: int) -> None:
+    """Write the files of a task as in /proc."""
+    task = folder / str(number)
+    task.mkdir(exist_ok=True)
+    (task / "status").write_text(f"Name:\t{name}\nState:\t{state}\nvoluntary_ctxt_switches:\t{switches}\n")
+    (task / "comm").write_text(f"{name}\n")
+    (task / "stack").write_text("[<0>] wait+0x1/0x2 [cryptodev]\n")
+
+
+def test_task_that_runs_meanwhile_is_not_blocked(tmp_path: Path) -> None:
+    write_task(tmp_path, 1, "stuck", "D (disk sleep)", 7)
+    write_task(tmp_path, 2, "working", "D (disk sleep)", 7)
+    write_task(tmp_path, 3, "sleeping", "S (sleeping)", 7)
+
+    def run() -> None:
+        time.sleep(1.5)
+        write_task(tmp_path, 2, "working", "D (disk sleep)", 8)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    tasks = find_blocked_tasks(LocalShell(replace={"/proc/": f"{tmp_path}/"}))
+    thread.join()
+    assert [(task.task, task.modules) for task in tasks] == [("stuck", ("cryptodev",))]

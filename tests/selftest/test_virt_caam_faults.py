@@ -97,7 +97,12 @@ def test_fault_leaves_short_aligned_data_and_other_rings_alone(name: str) -> Non
 
 OUTPUTS = {
     "flip-above-64k": [(DATA[: 65 << 10], 0, 64 << 10), (DATA[: 64 << 10], 0, None)],
-    "flip-across-page": [(DATA[:64], 4096 - 16, 16), (DATA[:64], 4096, None), (DATA[:64], 4096 - 64, None)],
+    "flip-across-page": [
+        (DATA[:64], 4096 - 16, 16),
+        (DATA[:5000], 4096, 4096),
+        (DATA[:64], 4096, None),
+        (DATA[:64], 4096 - 64, None),
+    ],
 }
 """Fault -> output, its address, and the byte that is wrong."""
 
