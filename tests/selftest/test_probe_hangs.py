@@ -1,5 +1,6 @@
 """A layer whose operations do not end costs a run a few time limits, not one for each test."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,12 @@ def test_nothing_is_run_at_a_layer_after_two_hangs(program: str) -> None:
     assert len(shell.commands) == MAX_HANGS
     with pytest.raises(CommandTimeout):
         probe.run_groups("afalg", [])
+
+
+def test_hangs_count_for_a_probe_on_the_recovered_board(program: str) -> None:
+    hangs = Counter(cryptodev=MAX_HANGS)
+    with pytest.raises(ProductError, match="not run"):
+        Probe(LimitedShell(), program, hangs=hangs).run_groups("cryptodev", [])
 
 
 def test_time_limit_is_shorter_after_a_hang_at_any_layer(program: str) -> None:
