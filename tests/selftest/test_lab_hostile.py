@@ -33,6 +33,7 @@ INVISIBLE = ["\n", "\r", "\0", "\x1b[2J", "\u202e", "\ud800"]
 BOARD: dict[str, Any] = YAML(typ="safe", pure=True).load(GOOD)
 BOARD["made_by"] = "fixtures.virt"
 BOARD["machine"] = "caam"
+BOARD["random_generator"] = "rng-caam"
 BOARD["throughput"].append({**BOARD["throughput"][0], "processes": 2, "uncalibrated": "guessed"})
 del BOARD["throughput"][1]["calibrated"]
 BOARD["layers"] = ["engine"]
