@@ -33,7 +33,7 @@ LIMITS_OF_TEXTS = {
     r"bootloader\.interrupt\.send": limits.MAX_KEYS_LENGTH,
     r"linux\.user|units\[0\]\.network\.user": limits.MAX_USER_LENGTH,
     r"cryptodev\.module": limits.MAX_MODULE_LENGTH,
-    r"algorithms\.[\w-]+\.(kernel|driver)": limits.MAX_ALGORITHM_LENGTH,
+    r"algorithms\.[\w-]+\.(kernel|driver)|random_generator": limits.MAX_ALGORITHM_LENGTH,
     r"cryptodev\.device|witnesses\[\d\]\.(device|path)": limits.MAX_PATH_LENGTH,
     r"units\[\d\]\.(console|power)\.url": limits.MAX_URL_LENGTH,
     r"units\[0\]\.network\.address": limits.MAX_HOST_LENGTH,
