@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gate_run import ROOT, UNIT, GateResult
+from gate_run import ROOT, GateResult
 from own_lab import OwnLab, own_lab
 
 from fixtures.boot import boot_methods
@@ -22,19 +22,11 @@ from fixtures.power.switch import create_power_switch
 from fixtures.virt.build import Built, build
 from fixtures.virt.faults import Fault
 from fixtures.virt.layout import LIBRARIES
-from fixtures.virt.machine_types import DEFAULT_TYPE, MACHINE_TYPES
 
 KEY_FILES = ("etc/dropbear/*", "root/.ssh/*")
 """Patterns of the files that each build of an image creates anew."""
 REPLACEABLE_FILES = (f"{LIBRARIES}/*", "etc/ssl/*", "usr/lib/modules/*/extra/cryptodev.ko")
 """Patterns of the files that the boot does not read. The gate itself loads cryptodev."""
-
-
-def unit_of(fault: Fault) -> str:
-    """Return the unit that the gate runs on: UNIT, or the same of the board that has the fault's machine."""
-    if fault.machine in (None, DEFAULT_TYPE):
-        return UNIT
-    return f"{MACHINE_TYPES[str(fault.machine)].board}/{UNIT.rpartition('/')[2]}"
 
 
 class SharedBoard:

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from gate_run import GateResult, run_gate
-from shared_board import SharedBoard, shared_board, unit_of
+from gate_run import GateResult, run_gate, unit_of
+from shared_board import SharedBoard, shared_board
 
 from fixtures.virt.faults import FAULTS
 

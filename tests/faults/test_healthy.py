@@ -3,8 +3,7 @@
 import os
 
 import pytest
-from gate_run import UNIT, run_gate
-from shared_board import unit_of
+from gate_run import UNIT, run_gate, unit_of
 
 from fixtures.virt.faults import FAULTS
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from fixtures.lab.lease import acquire
 from fixtures.record.record import CONSOLE_FILE, Record, read_record
 from fixtures.record.verdict import recorded_tests
+from fixtures.virt.faults import Fault
+from fixtures.virt.machine_types import DEFAULT_TYPE, MACHINE_TYPES
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,6 +31,13 @@ UNIT = os.environ.get("HIL_NEGATIVE_UNIT", f"virt/{_WORKER.removeprefix('gw')}")
 
 GATE_TIMEOUT = 600.0
 """Maximum duration of a gate, in seconds. A whole gate takes 110 s on two idle cores; the first builds the image."""
+
+
+def unit_of(fault: Fault) -> str:
+    """Return the unit that the gate runs on: UNIT, or the same of the board that has the fault's machine."""
+    if fault.machine in (None, DEFAULT_TYPE):
+        return UNIT
+    return f"{MACHINE_TYPES[str(fault.machine)].board}/{UNIT.rpartition('/')[2]}"
 
 
 @dataclass(frozen=True)
