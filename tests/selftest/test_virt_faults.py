@@ -8,11 +8,11 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 from symbols_build import build, calls
 
+from fixtures.virt.caam.faults import ARM_OFFSET
 from fixtures.virt.caam.faults import FAULTS as MODEL
 from fixtures.virt.debian import run
 from fixtures.virt.engine_patches import PATCHES
 from fixtures.virt.faults import FAULTS, OPENSSL_CNF, listing
-from fixtures.virt.faults.caam import ARM_OFFSET
 from fixtures.virt.image import ROOTFS
 from fixtures.virt.layout import ENGINES, LIBRARIES
 from fixtures.virt.machine_types import MACHINE_TYPES
@@ -199,10 +199,11 @@ def test_fault_of_one_accelerator_names_its_machine(name: str) -> None:
         assert fault.machine is None
 
 
-def test_offset_that_arms_a_fault_is_that_of_the_model() -> None:
-    from fixtures.virt.caam.vfio_user import ARM_OFFSET as OFFSET_OF_THE_MODEL
-
-    assert ARM_OFFSET == OFFSET_OF_THE_MODEL
+def test_offset_that_arms_a_fault_is_the_one_of_the_documentation() -> None:
+    assert ARM_OFFSET == 0x40
+    assert (
+        "writing 1 to byte 0x40 of the PCI configuration space" in (VIRT.parents[1] / "docs/caam-model.md").read_text()
+    )
 
 
 def test_every_fault_of_the_model_is_a_fault_of_the_board() -> None:
