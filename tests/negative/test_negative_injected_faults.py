@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from gate_run import ROOT, UNIT, run_gate, unit_of
+from gate_run import ROOT, UNIT, run_gate, unit_of, unit_with
 from one_flipped_bit import GROUP, INDEX, flip_bit
 
 from fixtures.lab.board import load_board
@@ -11,6 +11,7 @@ from fixtures.vectors import sources
 from fixtures.virt.faults import FAULTS
 
 BOARD = load_board("virt", ROOT / "boards")
+DIGESTS = ("SHA1", "SHA224", "SHA256", "SHA384", "SHA512")
 PROMISED = [name for name, algorithm in BOARD.algorithms.items() if algorithm.driver]
 
 
@@ -82,6 +83,20 @@ def test_unresolved_import_of_the_engine_is_named() -> None:
     for test in symbols:
         assert "ERR_set_debuX" in failed[f"test_symbols.py::{test}"].splitlines()[0]
     assert "ERR_set_debuX" in run.verdict["why"][0], run.verdict["why"]
+
+
+def test_engine_with_its_own_default_settings_offloads_no_digest() -> None:
+    """CAAM's driver registers digests without KERN_DRIVER_ONLY: to the engine, they are software (ls1046a.yaml)."""
+    unit = unit_with("caam")
+    test = "test_offload.py::test_accelerator_did_the_work"
+    files = ["tests/test_offload.py", "-k", f"accelerator and ({' or '.join(DIGESTS)} or AES-128)"]
+    run = run_gate("--board", unit, "--fault", "engine/refuses-soft-drivers", *files, unit=unit)
+    assert run.exit_status == 1, run.text
+    assert set(run.tests("failed")) == {f"{test}[engine-{digest}]" for digest in DIGESTS}, run.text
+    proven = {(line["layer"], line["algorithm"]) for line in run.records_of("witness") if line["proven"]}
+    assert {("engine", f"AES-128-{mode}") for mode in ("CBC", "ECB", "CTR")} <= proven
+    assert {("engine-explicit", digest) for digest in DIGESTS} <= proven, "the gate itself sends the settings there"
+    assert run.verdict["culprit"] == "engine"
 
 
 def test_missing_module_ends_the_run() -> None:
