@@ -9,6 +9,8 @@ from fixtures.virt.caam.device import Device
 from fixtures.virt.caam.faults import Healthy
 from fixtures.virt.caam.silicon import Silicon
 
+RING_START = 0x5C
+"""Offset of JRSTART in the control page (regs.h, struct caam_ctrl)."""
 RING_PAGE = 0x10000
 ENTRIES = 8
 INPUT_BASE, INPUT_SIZE, INPUT_AVAILABLE, JOBS_ADDED = 0x00, 0x0C, 0x14, 0x1C
@@ -76,7 +78,8 @@ class Ring:
         self.machine.write(RING_PAGE * (self.number + 1) + offset, value)
 
     def set_up(self) -> None:
-        """Reset the ring and give it its memory (jr.c, caam_reset_hw_jr and caam_jr_init)."""
+        """Start all rings (ctrl.c, caam_probe), reset this one and give it its memory (jr.c, caam_jr_init)."""
+        self.machine.write(RING_START, 0xF)
         page = RING_PAGE * (self.number + 1)
         self.head = self.tail = 0
         self.write(CONFIGURATION, self.read(CONFIGURATION) | MASKED)

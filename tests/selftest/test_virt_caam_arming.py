@@ -154,10 +154,12 @@ def is_slow(machine: Machine) -> bool:
 
 
 def counters_stand_still(machine: Machine) -> bool:
-    """Return whether the counter of jobs does not move."""
-    before = machine.read_long(0xF00)
-    Ring(machine).run(NOTHING)
-    return machine.read_long(0xF00) == before
+    """Return whether no counter moves for a job that encrypts; otherwise jobs, requests and bytes do."""
+    ring = Ring(machine)
+    ring.run(cbc_job(ring, 32)[0])
+    counters = [machine.read_long(0xF00 + 8 * number) for number in range(7)]
+    assert counters in ([0] * 7, [1, 1, 0, 32, 0, 0, 0])
+    return not any(counters)
 
 
 def is_out_of_order(machine: Machine) -> bool:
@@ -176,8 +178,12 @@ def rng_is_not_instantiated(machine: Machine) -> bool:
 
 
 def ctr_is_wrong(machine: Machine) -> bool:
-    """Return whether CTR is wrong, and CBC is not."""
+    """Return whether CTR is wrong, and CBC and RFC 3686, whose counter begins with 1, are not."""
     ring = Ring(machine)
+    first = bytes(15) + b"\1"
+    address, output = machine.bench.prepare_linux("ctr(aes) encrypt", first + bytes(32), 48, key=KEY)
+    assert ring.run_address(address) == 0
+    assert machine.bench.get(output, 32) == Cipher(algorithms.AES(KEY), modes.CTR(first)).encryptor().update(bytes(32))
     address, output = machine.bench.prepare_linux("ctr(aes) encrypt", IV + bytes(32), 48, key=KEY)
     assert ring.run_address(address) == 0 and is_right(ring, 32)
     expected = Cipher(algorithms.AES(KEY), modes.CTR(IV)).encryptor().update(bytes(32))
@@ -229,6 +235,20 @@ def test_fault_shows_once_it_is_armed(name: str) -> None:
 @pytest.mark.parametrize("name", FAULTS)
 def test_fault_shows_before_it_is_armed_only_if_it_is_there_from_power_on(name: str) -> None:
     assert EFFECTS[name](make_machine(name, armed=False)) == FAULTS[name].from_power_on
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome"),
+    [("deco-error", "status 0; injected: status 40000b16"), ("never-completes", "status 0; injected: no result")],
+)
+def test_log_has_what_the_driver_gets(name: str, outcome: str) -> None:
+    machine = make_machine(name, armed=True)
+    ring = Ring(machine)
+    for _ in range(MANY):
+        ring.add(NOTHING)
+        ring.take()
+    assert [line.splitlines()[0].partition(": ")[2] for line in machine.log[1:]] == [outcome]
+    assert (machine.device.jobs, machine.device.failed_jobs) == (MANY, 1)
 
 
 def test_random_generator_that_repeats_does_not_return_zeros_after_a_reseed() -> None:

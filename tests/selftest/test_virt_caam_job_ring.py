@@ -15,15 +15,18 @@ from caam_driver import (
     OUTPUT_USED,
     RESET,
     RING_PAGE,
+    RING_START,
     Machine,
     Ring,
 )
+
+from fixtures.virt.caam.faults import FAULTS
 
 NOTHING = job(0xA0000001)
 """A job that does nothing: JUMP to the next command."""
 WRONG = job(0x30000000)
 DONE, ERROR, HALT_MASK, HALTED = 0x1, 0x2, 0xC, 0x8
-BAD_INPUT, BAD_OUTPUT = 0x300, 0x400
+BAD_INPUT, BAD_OUTPUT, TOO_MANY_REMOVED, TOO_MANY_ADDED = 0x300, 0x400, 0x800, 0x900
 """JRINT_ERR_TYPE_* in the interrupt status (regs.h)."""
 
 
@@ -132,17 +135,38 @@ def test_result_without_memory_reports_an_error_of_the_ring(ring: Ring) -> None:
 def test_ring_without_size_runs_nothing(ring: Ring) -> None:
     ring.write(INPUT_SIZE, 0)
     ring.write(0x1C, 1)
-    assert (ring.read(OUTPUT_USED), ring.machine.interrupts) == (0, [])
+    assert (ring.read(OUTPUT_USED), ring.read(INTERRUPT_STATUS)) == (0, ERROR | TOO_MANY_ADDED)
 
 
-def test_more_results_removed_than_there_are_is_none(ring: Ring) -> None:
+def test_more_results_removed_than_there_are_is_an_error_of_the_ring(ring: Ring) -> None:
     ring.add(NOTHING)
-    ring.write(JOBS_REMOVED, 1000)
-    assert ring.read(OUTPUT_USED) == 0
+    ring.acknowledge()
+    ring.write(JOBS_REMOVED, 2)
+    assert ring.read(OUTPUT_USED) == 1
+    assert ring.read(INTERRUPT_STATUS) == ERROR | TOO_MANY_REMOVED
 
 
-def test_doorbell_with_an_impossible_number_ends(ring: Ring) -> None:
-    ring.add_addresses(*[ring.machine.bench.put(bytes.fromhex("b0800001"))] * ENTRIES)
+@pytest.mark.parametrize("number", [ENTRIES + 1, 0xFFFFFFFF])
+def test_more_jobs_added_than_the_ring_has_entries_is_an_error_of_the_ring(ring: Ring, number: int) -> None:
+    ring.write(0x1C, number)
+    assert (ring.read(OUTPUT_USED), ring.read(INPUT_AVAILABLE)) == (0, ENTRIES)
+    assert ring.read(INTERRUPT_STATUS) == ERROR | TOO_MANY_ADDED
+
+
+def test_result_held_back_for_a_ring_that_is_taken_away_is_an_error_of_the_ring() -> None:
+    ring = Ring(Machine(FAULTS["out-of-order"]()))
+    ring.add(NOTHING)
     ring.take()
-    ring.write(0x1C, 0xFFFFFFFF)
-    assert ring.read(OUTPUT_USED) == ENTRIES
+    ring.acknowledge()
+    ring.add(NOTHING)
+    ring.write(OUTPUT_SIZE, 0)
+    ring.machine.device.release()
+    assert ring.read(INTERRUPT_STATUS) == ERROR | BAD_OUTPUT
+
+
+def test_ring_runs_once_the_driver_starts_it(ring: Ring) -> None:
+    ring.machine.write(RING_START, 0b1110)
+    ring.add(NOTHING)
+    assert ring.read(OUTPUT_USED) == 0
+    ring.machine.write(RING_START, 0b1111)
+    assert ring.read(OUTPUT_USED) == 1

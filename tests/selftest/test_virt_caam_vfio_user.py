@@ -66,6 +66,7 @@ def client(model: Model) -> Iterator[Client]:
 def set_up_ring(client: Client, ring: int) -> None:
     """Give a job ring its memory: 8 entries at the start of RAM."""
     page = 0x10000 * (ring + 1)
+    client.write(0x5C, (0xF).to_bytes(4, "big"))  # JRSTART
     client.write(page, (RAM).to_bytes(8, "big"))
     client.write(page + 0x20, (RAM + 0x100).to_bytes(8, "big"))
     client.write(page + 0x0C, (8).to_bytes(4, "big"))
@@ -114,17 +115,17 @@ def test_job_in_shared_memory_raises_the_interrupt_of_its_ring(client: Client) -
 
 def test_posted_writes_have_no_reply(client: Client) -> None:
     client.map_memory(RAM, RAM_SIZE)
-    client.send(REGION_WRITE, struct.pack("<QII", 4, REGISTERS, 4) + b"\1\2\3\4", flags=NO_REPLY)
-    assert client.read(4) == b"\1\2\3\4"
+    client.send(REGION_WRITE, struct.pack("<QII", 0xC, REGISTERS, 4) + b"\1\2\3\4", flags=NO_REPLY)
+    assert client.read(0xC) == b"\1\2\3\4"
 
 
 def test_several_writes_in_one_message(client: Client) -> None:
-    entries = [(0x4, b"\1\2\3\4"), (0x10000, (RAM).to_bytes(8, "big"))]
+    entries = [(0xC, b"\1\2\3\4"), (0x10000, (RAM).to_bytes(8, "big"))]
     body = struct.pack("<Q", len(entries))
     for offset, data in entries:
         body += struct.pack("<QII", offset, REGISTERS, len(data)) + data.ljust(8, b"\0")
     assert client.call(WRITE_MULTI, body) == body[:8]
-    assert (client.read(4), client.read(0x10000, 8)) == (b"\1\2\3\4", (RAM).to_bytes(8, "big"))
+    assert (client.read(0xC), client.read(0x10000, 8)) == (b"\1\2\3\4", (RAM).to_bytes(8, "big"))
 
 
 def test_memory_that_was_unmapped_is_not_there(client: Client) -> None:
@@ -306,6 +307,17 @@ def test_help_fits_80_columns_and_names_every_fault() -> None:
 
 
 def test_socket_that_cannot_be_made_is_one_sentence() -> None:
-    done = run_program("/tmp/" + "x" * 200)
-    assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert "at most 107 characters" in done.stderr
+    path = "/tmp/" + "x" * 200
+    done = run_program(path)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"cannot listen at {path}: AF_UNIX path too long. Expected: a path of at most 107 bytes where no other file is.\n"
+    )
+
+
+def test_file_that_is_no_socket_is_not_replaced(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.write_text("my notes")
+    done = run_program(str(notes))
+    assert done.returncode == 2 and "Address already in use" in done.stderr
+    assert notes.read_text() == "my notes"
