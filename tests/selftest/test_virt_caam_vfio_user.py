@@ -311,7 +311,8 @@ def test_socket_that_cannot_be_made_is_one_sentence() -> None:
     done = run_program(path)
     assert done.returncode == 2
     assert done.stderr == (
-        f"cannot listen at {path}: AF_UNIX path too long. Expected: a path of at most 107 bytes where no other file is.\n"
+        f"cannot listen at {path}: AF_UNIX path too long. Expected: a path of at most 107 bytes where no other"
+        " file is.\n"
     )
 
 
