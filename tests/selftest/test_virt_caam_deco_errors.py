@@ -77,6 +77,7 @@ ERRORS: dict[str, tuple[list[int], int]] = {
     "key of both classes": (job(0x06800004, 0), 0x40000100 | DecoError.KEY),
     "load of a context without a class": (job(0x10A00004, 0), 0x40000100 | DecoError.LOAD),
     "store of a context without a class": (job(0x50200004, *TEXT_AT), 0x40000100 | DecoError.STORE),
+    "store of a black key without a class": (job(0x60240010, *TEXT_AT), 0x40000100 | DecoError.FIFO_STORE),
     "ICV of both classes": (job(0x26BA0000), 0x40000100 | DecoError.FIFO_LOAD),
     "no job header": ([0xB8800001], 0x40000000 | DecoError.HEADER_LENGTH),
     "header without its one": ([0xB0000001], 0x40000000 | DecoError.HEADER_LENGTH),

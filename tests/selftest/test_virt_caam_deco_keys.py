@@ -36,3 +36,24 @@ def test_immediate_black_key_is_the_key_again(command: int, ccm: bool) -> None:
     black, output = encrypt_job(bench, command, *to_words(bench.silicon.encrypt_key(KEY, ccm=ccm)))
     assert (bench.run(plain), bench.run(black)) == (0, 0)
     assert bench.get(output, 16) == bench.get(expected, 16) != bytes(16)
+
+
+@pytest.mark.parametrize(("store", "load", "size"), [(0x62240010, 0x02400010, 16), (0x62140010, 0x02500010, 28)])
+def test_stored_black_key_is_the_key_again(store: int, load: int, size: int) -> None:
+    """AES-ECB: caamhash_desc.c, FIFOST_TYPE_KEY_KEK. AES-CCM: blob_gen.c of later kernels, FIFOST_TYPE_KEY_CCM_JKEK."""
+    bench = Bench()
+    black = bench.put(b"." * (size + 1))
+    assert bench.run(job(0x02800010, *to_words(KEY), store, *pointer(black), 0xA1000201)) == 0
+    assert KEY not in bench.get(black, size + 1)
+    assert bench.get(black + size, 1) == b"."
+    plain, expected = encrypt_job(bench, 0x02800010, *to_words(KEY))
+    again, output = encrypt_job(bench, load, *pointer(black))
+    assert (bench.run(plain), bench.run(again)) == (0, 0)
+    assert bench.get(output, 16) == bench.get(expected, 16)
+
+
+def test_black_key_is_stored_from_the_key_register_of_its_class() -> None:
+    bench = Bench()
+    black = bench.room(16)
+    assert bench.run(job(0x04800010, *to_words(KEY), 0x64240010, *pointer(black))) == 0
+    assert bench.silicon.decrypt_key(bench.get(black, 16), 16) == KEY
