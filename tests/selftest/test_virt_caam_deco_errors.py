@@ -17,7 +17,6 @@ TEXT_AT = [0, BASE]
 ERRORS: dict[str, tuple[list[int], int]] = {
     "unknown command": (job(0x30000000), 0x40000104),
     "impossible field": (job(0x60000010, *TEXT_AT), 0x40000104),
-    "signature": (job(0x90000000), 0x40000104),
     "header as a command": (job(0xB0800001), 0x40000104),
     "no memory at a pointer": (job(0x22100010, *FAR), 0x40000100 | DecoError.DMA),
     "no memory at a sequence": (job(0xF0000010, *FAR, 0x2A100010), 0x40000400 | DecoError.DMA),

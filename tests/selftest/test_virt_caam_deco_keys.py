@@ -6,6 +6,7 @@ import pytest
 from caam_bench import Bench, job, pointer, to_words
 
 from fixtures.virt.caam import digests
+from fixtures.virt.caam.errors import DecoError
 
 KEY = bytes(range(16))
 TEXT = b"message"
@@ -57,3 +58,63 @@ def test_black_key_is_stored_from_the_key_register_of_its_class() -> None:
     black = bench.room(16)
     assert bench.run(job(0x04800010, *to_words(KEY), 0x64240010, *pointer(black))) == 0
     assert bench.silicon.decrypt_key(bench.get(black, 16), 16) == KEY
+
+
+NO_WRITE_BACK = 1 << 21
+"""KEY_NWB (desc.h)."""
+AT = pointer(Bench().room(64))
+EXPAND_KEY = (0x84410014, 0x24940000)
+"""OPERATION and FIFO LOAD that make a split key of the class 2 key (key_gen.c)."""
+
+LOCKED: dict[str, tuple[list[int], int]] = {
+    "class 1": ([0x02800010 | NO_WRITE_BACK, *to_words(KEY), 0x62240010], 6),
+    "class 1, in CCM form": ([0x02800010 | NO_WRITE_BACK, *to_words(KEY), 0x62140010], 6),
+    "class 2": ([0x04800010 | NO_WRITE_BACK, *to_words(KEY), 0x64240010], 6),
+    "split key": ([0x04830020 | NO_WRITE_BACK, *to_words(bytes(32)), 0x64260020], 10),
+    "split key of a class 2 key": (
+        [0x04800010 | NO_WRITE_BACK, *to_words(KEY), *EXPAND_KEY, 0x64260028], 8
+    ),
+}  # fmt: skip
+"""Commands that load a key and store it, and the index of the one that is refused."""
+
+
+@pytest.mark.parametrize("case", LOCKED)
+def test_key_without_write_back_is_not_stored(case: str) -> None:
+    words, index = LOCKED[case]
+    assert f"{Bench().run(job(*words, *AT)):08x}" == f"{0x40000000 | index << 8 | DecoError.FIFO_STORE:08x}"
+
+
+@pytest.mark.parametrize("case", LOCKED)
+def test_same_key_with_write_back_is_stored(case: str) -> None:
+    words, _ = LOCKED[case]
+    assert Bench().run(job(words[0] & ~NO_WRITE_BACK, *words[1:], *AT)) == 0
+
+
+def test_next_key_is_stored_again() -> None:
+    words = [0x02800010 | NO_WRITE_BACK, *to_words(KEY), 0x02800010, *to_words(KEY), 0x62240010, *AT]
+    assert Bench().run(job(*words)) == 0
+
+
+def test_moved_key_is_stored_again() -> None:
+    words = [0x02800010 | NO_WRITE_BACK, *to_words(KEY), 0x780D0010, 0x62240010, *AT]
+    assert Bench().run(job(*words)) == 0
+
+
+TRUSTED: dict[str, tuple[list[int], int]] = {
+    "key": (job(0x02C08010, *to_words(KEY)), 0x40000100 | DecoError.KEY),
+    "key that is not encrypted": (job(0x02808010, *to_words(KEY)), 0x40000100 | DecoError.KEY),
+    "store of a key": (job(0x02800010, *to_words(KEY), 0x62250010, *AT), 0x40000600 | DecoError.FIFO_STORE),
+    "store of a split key": (job(0x64270028, *AT), 0x40000100 | DecoError.FIFO_STORE),
+    "header": (job(0xA0000001, flags=0x4000), 0x40000000 | DecoError.HEADER_LENGTH),
+    "header of a descriptor to become trusted": (
+        job(0xA0000001, flags=0x2000), 0x40000000 | DecoError.HEADER_LENGTH
+    ),
+    "signature": (job(0x90000000), 0x40000100 | DecoError.COMMAND),
+}  # fmt: skip
+"""What trusted descriptors have (desc.h: HDR_TRUSTED, HDR_MAKE_TRUSTED, KEY_TK, FIFOST_TYPE_*_TKEK)."""
+
+
+@pytest.mark.parametrize("case", TRUSTED)
+def test_trusted_descriptors_and_their_keys_are_refused(case: str) -> None:
+    words, status = TRUSTED[case]
+    assert f"{Bench().run(words):08x}" == f"{status:08x}"
