@@ -71,7 +71,10 @@ ERRORS: dict[str, tuple[list[int], int]] = {
         job(0x84410005, 0x24940004, 0), 0x20000200 | Unit.MDHA << 4 | UnitError.DATA_SIZE
     ),
     "HMAC without a split key": (job(0x8441004D, 0x24940000), 0x20000200 | Unit.MDHA << 4 | UnitError.KEY_SIZE),
-    "ICV and no operation": (job(0x22BA0000), 0x40000100 | DecoError.ORDER),
+    "ICV and no operation": (job(0x22BA0000), 0x40000100 | DecoError.FIFO_LOAD),
+    "ICV and an operation that does not compare it": (
+        job(0x02800010, 0, 0, 0, 0, 0x8210090C, 0x22910000, 0x22BA0000), 0x40000800 | DecoError.FIFO_LOAD
+    ),
     "key without a class": (job(0x00800004, 0), 0x40000100 | DecoError.KEY),
     "key of both classes": (job(0x06800004, 0), 0x40000100 | DecoError.KEY),
     "load of a context without a class": (job(0x10A00004, 0), 0x40000100 | DecoError.LOAD),

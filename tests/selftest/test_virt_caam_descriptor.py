@@ -8,8 +8,10 @@ from caam_bench import LINUX, commands
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fixtures.virt.caam.commands import FifoLoad, Operation
 from fixtures.virt.caam.descriptor import decode, disassemble
 from fixtures.virt.caam.errors import DecoFailure
+from fixtures.virt.caam.values import Class, InputType, OperationType
 
 FIELDS: dict[int, str] = {
     0x00: "unit_class 26 25, table 24 24, immediate 23 23, encrypted 22 22, no_write_back 21 21, enhanced 20 20,"
@@ -153,6 +155,19 @@ def test_every_bit_of_a_descriptor_of_linux_has_a_meaning(name: str) -> None:
 def test_length_in_the_headers_is_that_of_the_descriptor(name: str) -> None:
     headers = [command for _, command in commands(LINUX[name]) if "header" in command.mnemonic]
     assert sum(getattr(header, "length", 0) for header in headers) == len(LINUX[name])
+
+
+def test_linux_asks_for_the_comparison_of_every_icv_that_it_loads() -> None:
+    kinds = {OperationType.CLASS1: Class.ONE, OperationType.CLASS2: Class.TWO}
+    loads, checks = set(), set()
+    for name in LINUX:
+        for _, command in commands(LINUX[name]):
+            if isinstance(command, FifoLoad) and command.input_type == InputType.ICV:
+                loads.add((name, command.unit_class))
+            elif isinstance(command, Operation) and command.check_icv and command.operation_type in kinds:
+                checks.add((name, kinds[command.operation_type]))
+    assert len(loads) == 9
+    assert loads <= checks
 
 
 SPLIT_KEY_JOB = [
