@@ -5,6 +5,7 @@ import hashlib
 import pytest
 from caam_bench import BASE, Bench, job, pointer
 
+from fixtures.virt.caam.aes import ecb
 from fixtures.virt.caam.deco import run_job
 from fixtures.virt.caam.errors import DecoError, Unit, UnitError
 
@@ -13,6 +14,9 @@ TEXT = bytes(range(1, 161))
 FAR = [0x1, 0x0]
 """A pointer to where no memory is."""
 TEXT_AT = [0, BASE]
+
+PENDING = (0xF8000020, *TEXT_AT, 0x68300010)
+"""An output sequence of 32 bytes, and a SEQ FIFO STORE of 16 bytes that have not come."""
 
 ERRORS: dict[str, tuple[list[int], int]] = {
     "unknown command": (job(0x30000000), 0x40000104),
@@ -33,8 +37,16 @@ ERRORS: dict[str, tuple[list[int], int]] = {
     "no sequence": (job(0x2A100001), 0x40000100 | DecoError.SEQUENCE),
     "output that never comes": (job(0xF8000010, *TEXT_AT, 0x68300010), 0x40000400 | DecoError.FIFO_STORE),
     "output that is not there": (job(0x60300010, *TEXT_AT), 0x40000100 | DecoError.FIFO_STORE),
-    "context before its output": (
-        job(0xF8000020, *TEXT_AT, 0x68300010, 0x5A200010), 0x40000500 | DecoError.ORDER
+    "context before its output": (job(*PENDING, 0x5A200010), 0x40000500 | DecoError.WATCHDOG),
+    "context behind a pointer, before its output": (
+        job(*PENDING, 0x52200010, *TEXT_AT), 0x40000500 | DecoError.WATCHDOG
+    ),
+    "skip before the output": (job(*PENDING, 0x683F0010), 0x40000500 | DecoError.WATCHDOG),
+    "random numbers before the output": (
+        job(0x82500002, *PENDING, 0x68340010), 0x40000600 | DecoError.WATCHDOG
+    ),
+    "black key before the output": (
+        job(*PENDING, 0x02800004, 1, 0x6A240004), 0x40000700 | DecoError.WATCHDOG
     ),
     "context behind the register": (job(0x12A07810, 0, 0, 0, 0), 0x40000100 | DecoError.CONTEXT_LENGTH),
     "load to nowhere": (job(0x12FF0004, 0), 0x40000100 | DecoError.LOAD),
@@ -146,3 +158,17 @@ def test_store_follows_a_table() -> None:
     words = job(0x12A00008, 0x01020304, 0x05060708, 0x53200008, *pointer(table))
     assert bench.run(words) == 0
     assert [bench.get(place, 4) for place in places] == [b"\1\2\3\4", b"\5\6\7\x08"]
+
+
+def test_skip_leaves_the_output_before_it_where_it_belongs() -> None:
+    bench, key = Bench(), bytes(16)
+    output = bench.put(b"." * 48)
+    encrypt = (0x02800010, *[0] * 4, 0x82100205, 0xF8000030, *pointer(output), 0x68300010, 0x22920010, *[0] * 4)
+    words = job(*encrypt, 0x683F0010, 0x12A00010, *[0x2A2A2A2A] * 4, 0x5A200010)
+    assert bench.run(words) == 0
+    assert bench.get(output, 48) == ecb(key, bytes(16), True) + b"." * 16 + b"*" * 16
+
+
+def test_reserved_codes_are_not_used() -> None:
+    """Linux drivers/crypto/caam/error.c, desc_error_list."""
+    assert {0x05, 0x17} & set(DecoError) == set()
