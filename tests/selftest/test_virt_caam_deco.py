@@ -110,6 +110,19 @@ def test_input_is_decrypted_in_place() -> None:
     assert (status, bench.get(place + 16, len(TEXT))) == (0, TEXT)
 
 
+def test_digest_of_input_that_the_cipher_overwrites_is_that_of_the_input() -> None:
+    bench, key = Bench(), key_of("cbc(aes) encrypt")
+    place, stored, digest = bench.put(TEXT), bench.room(16), bench.room(32)
+    words = job(
+        *(0x02800010, *to_words(key), 0x8210010D, 0x8443000D, 0xF0000000 | len(TEXT), *pointer(place)),
+        *(0xF8000000 | len(TEXT), *pointer(place), 0x68300000 | len(TEXT), 0x2E120000 | len(TEXT)),
+        *(0x52200010, *pointer(stored), 0x24940004, *to_words(b"tail"), 0x54200020, *pointer(digest)),
+    )
+    assert bench.run(words) == 0
+    assert bench.get(place, len(TEXT)) == encrypt(algorithms.AES(key), modes.CBC(bytes(16)), TEXT)
+    assert bench.get(digest, 32) == hashlib.sha256(TEXT + b"tail").digest()
+
+
 # -- digests
 
 DIGESTS = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}
