@@ -57,10 +57,19 @@ ERRORS: dict[str, tuple[list[int], int]] = {
     "move from nowhere": (job(0x78A20004), 0x40000100 | DecoError.MOVE),
     "move of what is not there": (job(0x78240004), 0x40000100 | DecoError.MOVE),
     "move behind the descriptor": (job(0x7843FC08), 0x40000100 | DecoError.MOVE),
+    "move from behind the descriptor": (job(0x7834F008), 0x40000100 | DecoError.MOVE),
+    "move from the end of the descriptor and on": (job(0x78340408), 0x40000100 | DecoError.MOVE),
+    "move of more than a math register has": (job(0x78400009), 0x40000100 | DecoError.MOVE),
+    "move of more than a math register takes": (job(0x78040009), 0x40000100 | DecoError.MOVE),
+    "move by length of more than a math register has": (
+        job(0x168A0008, 0, 9, 0x70400002), 0x40000400 | DecoError.MOVE
+    ),
     "math with carry": (job(0xA8100004), 0x40000100 | DecoError.MATH),
     "math of 9 bytes": (job(0xA8000009), 0x40000100 | DecoError.MATH),
     "jump to another descriptor": (job(0xA0400000, *TEXT_AT), 0x40000100 | DecoError.JUMP),
     "jump to before the descriptor": (job(0xA00000FE), 0x40000100 | DecoError.JUMP),
+    "jump beyond the descriptor": (job(0xA0000040), 0x40000100 | DecoError.JUMP),
+    "jump to the second word behind the descriptor": (job(0xA0000002), 0x40000100 | DecoError.JUMP),
     "endless loop": (job(0xA0000000), 0x4000011C),
     "sequence once more": (job(0xF0200010), 0x40000100 | DecoError.SEQUENCE),
     "halt with a code": (job(0xA0C00025), 0x30000125),
@@ -113,6 +122,18 @@ def test_error_has_the_status_word_of_the_hardware(case: str) -> None:
     assert f"{bench.run(words):08x}" == f"{status:08x}"
 
 
+AT_THE_LIMIT: dict[str, list[int]] = {
+    "move of the last words of the descriptor": job(0x78340008),
+    "move of a whole math register": job(0x78400008, 0x78040008),
+    "jump to the end of the descriptor": job(0xA0000001),
+}
+
+
+@pytest.mark.parametrize("case", AT_THE_LIMIT)
+def test_command_at_a_limit_is_no_error(case: str) -> None:
+    assert Bench().run(AT_THE_LIMIT[case]) == 0
+
+
 def test_table_that_is_too_short() -> None:
     bench = Bench()
     table = bench.table([(bench.put(TEXT), 15)])
@@ -129,6 +150,12 @@ def test_shared_descriptor_that_must_not_run_or_is_too_long() -> None:
     assert bench.run(job(*pointer(forbidden), flags=0x011000)) == 0x40000000 | DecoError.DO_NOT_RUN
     long = bench.put(bytes.fromhex("b880003f") + bytes(62 * 4))
     assert bench.run(job(*pointer(long), flags=0x3F1000)) == 0x40000000 | DecoError.HEADER_LENGTH
+
+
+def test_shared_descriptor_cannot_jump_over_the_header_of_its_job() -> None:
+    bench = Bench()
+    shared = bench.put(bytes.fromhex("b8800003 a0000001 a0000005"))
+    assert bench.run(job(*pointer(shared), 0xA0000001, flags=0x031000)) == 0x40000200 | DecoError.JUMP
 
 
 def test_table_follows_its_extension() -> None:
