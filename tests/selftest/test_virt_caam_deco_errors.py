@@ -15,6 +15,8 @@ FAR = [0x1, 0x0]
 """A pointer to where no memory is."""
 TEXT_AT = [0, BASE]
 
+VARIABLE_INPUT, VARIABLE_OUTPUT = (0xA80C4A04,), (0xA80C4B04,)
+"""MATH that sets the register VSIL, VSOL to the immediate number that follows."""
 PENDING = (0xF8000020, *TEXT_AT, 0x68300010)
 """An output sequence of 32 bytes, and a SEQ FIFO STORE of 16 bytes that have not come."""
 
@@ -63,6 +65,18 @@ ERRORS: dict[str, tuple[list[int], int]] = {
     "move of more than a math register takes": (job(0x78040009), 0x40000100 | DecoError.MOVE),
     "move by length of more than a math register has": (
         job(0x168A0008, 0, 9, 0x70400002), 0x40000400 | DecoError.MOVE
+    ),
+    "skip of what is no input sequence": (job(0xF0000010, *TEXT_AT, 0x20100010, *TEXT_AT), 0x4000040A),
+    "skip of what is no output sequence": (job(0xF8000010, *TEXT_AT, 0x603F0010, *TEXT_AT), 0x4000040B),
+    "two entries of the information FIFO": (job(0x10FA0008, 0, 0), 0x40000100 | DecoError.LOAD),
+    "key of variable length, longer than any": (
+        job(*VARIABLE_INPUT, 0x400, 0xF0000400, *TEXT_AT, 0x0B000000), 0x40000600 | DecoError.KEY
+    ),
+    "load of variable length behind the context": (
+        job(*VARIABLE_INPUT, 0x81, 0xF00000A0, *TEXT_AT, 0x1B200000), 0x40000600 | DecoError.CONTEXT_LENGTH
+    ),
+    "store of variable length behind the context": (
+        job(*VARIABLE_OUTPUT, 0x81, 0xF80000A0, *TEXT_AT, 0x5B200000), 0x40000600 | DecoError.CONTEXT_LENGTH
     ),
     "math with carry": (job(0xA8100004), 0x40000100 | DecoError.MATH),
     "math of 9 bytes": (job(0xA8000009), 0x40000100 | DecoError.MATH),
