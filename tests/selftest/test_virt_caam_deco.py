@@ -349,6 +349,18 @@ def test_random_generator_that_is_not_instantiated() -> None:
     assert status == 0x20000100 | Unit.RNG << 4 | RngError.NOT_INSTANTIATED
 
 
+@pytest.mark.parametrize("handle", [0, 1])
+def test_random_numbers_of_the_only_handle_that_is_instantiated(handle: int) -> None:
+    chip = Silicon(has_rng=False)
+    chip.instantiate(handle)
+    bench = Bench(silicon=chip)
+    output = bench.room(16)
+    words = {number: job(0x82500002 | number << 4, 0x60340010, *pointer(output)) for number in (0, 1)}
+    assert bench.run(words[1 - handle]) == 0x20000100 | Unit.RNG << 4 | RngError.NOT_INSTANTIATED
+    assert bench.run(words[handle]) == 0
+    assert bench.get(output, 16) != bytes(16)
+
+
 ENCAPSULATE, DECAPSULATE = 0x870D0000, 0x860D0000
 
 

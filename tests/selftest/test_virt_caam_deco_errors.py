@@ -56,6 +56,8 @@ ERRORS: dict[str, tuple[list[int], int]] = {
     "store from nowhere": (job(0x527F0004, *TEXT_AT), 0x40000100 | DecoError.STORE),
     "key to the PKHA": (job(0x02810004, 0), 0x40000100 | DecoError.KEY),
     "input of unknown type": (job(0x22800004, 0), 0x40000100 | DecoError.FIFO_LOAD),
+    "random numbers without an operation": (job(0x60340010, *TEXT_AT), 0x40000100 | DecoError.FIFO_STORE),
+    "random numbers of a cipher": (job(0x82100105, 0x60340010, *TEXT_AT), 0x40000200 | DecoError.FIFO_STORE),
     "move from nowhere": (job(0x78A20004), 0x40000100 | DecoError.MOVE),
     "move of what is not there": (job(0x78240004), 0x40000100 | DecoError.MOVE),
     "move behind the descriptor": (job(0x7843FC08), 0x40000100 | DecoError.MOVE),
