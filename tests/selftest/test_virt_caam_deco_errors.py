@@ -81,7 +81,12 @@ ERRORS: dict[str, tuple[list[int], int]] = {
         job(*VARIABLE_OUTPUT, 0x81, 0xF80000A0, *TEXT_AT, 0x5B200000), 0x40000600 | DecoError.CONTEXT_LENGTH
     ),
     "math with carry": (job(0xA8100004), 0x40000100 | DecoError.MATH),
-    "math of 9 bytes": (job(0xA8000009), 0x40000100 | DecoError.MATH),
+    **{
+        f"math of {length} bytes": (job(0xA8000000 | length), 0x40000100 | DecoError.MATH)
+        for length in (0, 3, 5, 6, 7, 9, 15)
+    },
+    "math with a FIFO": (job(0xA800A004), 0x40000100 | DecoError.MATH),
+    "math with an operand that is none": (job(0xA8008004), 0x40000100 | DecoError.COMMAND),
     "jump to another descriptor": (job(0xA0400000, *TEXT_AT), 0x40000100 | DecoError.JUMP),
     "jump to before the descriptor": (job(0xA00000FE), 0x40000100 | DecoError.JUMP),
     "jump beyond the descriptor": (job(0xA0000040), 0x40000100 | DecoError.JUMP),
@@ -141,6 +146,7 @@ def test_error_has_the_status_word_of_the_hardware(case: str) -> None:
 AT_THE_LIMIT: dict[str, list[int]] = {
     "move of the last words of the descriptor": job(0x78340008),
     "move of a whole math register": job(0x78400008, 0x78040008),
+    **{f"math of {length} bytes": job(0xA8000000 | length) for length in (1, 2, 4, 8)},
     "jump to the end of the descriptor": job(0xA0000001),
 }
 

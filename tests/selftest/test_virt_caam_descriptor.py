@@ -210,8 +210,8 @@ TEXTS: dict[str, tuple[Sequence[int], str]] = {
         LINUX["authenc(hmac(sha1),null) encrypt"][13:24],
         """\
 [ 0] a8280304 math function=subtract source0=sequence_in source1=math0 destination=math3 length=4
-[ 1] a80c3a04 math function=add source0=constant source1=math3 destination=variable_in length=4
-[ 2] a80c3b04 math function=add source0=constant source1=math3 destination=variable_out length=4
+[ 1] a80c3a04 math function=add source0=zero source1=math3 destination=variable_in length=4
+[ 2] a80c3b04 math function=add source0=zero source1=math3 destination=variable_out length=4
 [ 3] 78375406 move fixed_length=1 source=descriptor destination=math3 offset=0x54 length=6
 [ 4] 79735408 move fixed_length=1 wait=1 source=math3 destination=descriptor offset=0x54 length=8
 [ 5] 8441004d operation class2 algorithm=0x41 mode=0x4 init-final encrypt
@@ -220,6 +220,14 @@ TEXTS: dict[str, tuple[Sequence[int], str]] = {
 [ 8] 16860800 load unit_class=both immediate=1 destination=6 offset=8
 [ 9] 7a920008 move fixed_length=1 auxiliary=1 source=input_fifo_class destination=output_fifo length=8
 [10] 5c200014 seq store unit_class=two source=0x20 length=0x14
+""",
+    ),
+    "second operands of MATH": (
+        [0xA80CA004, 0xA80AB004, 0xA80BC204],
+        """\
+[ 0] a80ca004 math function=add source0=zero source1=input_fifo destination=math0 length=4
+[ 1] a80ab004 math function=add source0=variable_in source1=output_fifo destination=math0 length=4
+[ 2] a80bc204 math function=add source0=variable_out source1=one destination=math2 length=4
 """,
     ),
     "RSA": (
