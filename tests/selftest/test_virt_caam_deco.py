@@ -110,6 +110,24 @@ def test_input_is_decrypted_in_place() -> None:
     assert (status, bench.get(place + 16, len(TEXT))) == (0, TEXT)
 
 
+@pytest.mark.parametrize("later", [False, True])
+def test_digest_of_input_that_the_cipher_overwrites_is_that_of_the_input(later: bool) -> None:
+    """Class 2 waits for more data, or for its operation."""
+    bench, key = Bench(), key_of("cbc(aes) encrypt")
+    place, stored, digest = bench.put(TEXT), bench.room(16), bench.room(32)
+    words = job(
+        *(0x02800010, *to_words(key), 0x8210010D, 0xF0000000 | len(TEXT), *pointer(place)),
+        *(0xF8000000 | len(TEXT), *pointer(place), 0x68300000 | len(TEXT)),
+        *((0x2E160000 | len(TEXT),) if later else (0x8443000D, 0x2E120000 | len(TEXT))),
+        *(0x52200010, *pointer(stored)),
+        *((0x8443000D,) if later else (0x24940004, *to_words(b"tail"))),
+        *(0x54200020, *pointer(digest)),
+    )
+    assert bench.run(words) == 0
+    assert bench.get(place, len(TEXT)) == encrypt(algorithms.AES(key), modes.CBC(bytes(16)), TEXT)
+    assert bench.get(digest, 32) == hashlib.sha256(TEXT if later else TEXT + b"tail").digest()
+
+
 # -- digests
 
 DIGESTS = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}
@@ -334,6 +352,18 @@ def test_random_numbers() -> None:
 def test_random_generator_that_is_not_instantiated() -> None:
     status = Bench(silicon=Silicon(has_rng=False)).run(LINUX["rng"])
     assert status == 0x20000100 | Unit.RNG << 4 | RngError.NOT_INSTANTIATED
+
+
+@pytest.mark.parametrize("handle", [0, 1])
+def test_random_numbers_of_the_only_handle_that_is_instantiated(handle: int) -> None:
+    chip = Silicon(has_rng=False)
+    chip.instantiate(handle)
+    bench = Bench(silicon=chip)
+    output = bench.room(16)
+    words = {number: job(0x82500002 | number << 4, 0x60340010, *pointer(output)) for number in (0, 1)}
+    assert bench.run(words[1 - handle]) == 0x20000100 | Unit.RNG << 4 | RngError.NOT_INSTANTIATED
+    assert bench.run(words[handle]) == 0
+    assert bench.get(output, 16) != bytes(16)
 
 
 ENCAPSULATE, DECAPSULATE = 0x870D0000, 0x860D0000

@@ -8,8 +8,10 @@ from caam_bench import LINUX, commands
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fixtures.virt.caam.commands import FifoLoad, Operation
 from fixtures.virt.caam.descriptor import decode, disassemble
 from fixtures.virt.caam.errors import DecoFailure
+from fixtures.virt.caam.values import Class, InputType, OperationType
 
 FIELDS: dict[int, str] = {
     0x00: "unit_class 26 25, table 24 24, immediate 23 23, encrypted 22 22, no_write_back 21 21, enhanced 20 20,"
@@ -90,6 +92,10 @@ OPERANDS = {
     "key 20 bytes, pointer": (0x02000014, 2),
     "key 20 bytes, immediate": (0x02800014, 5),
     "key 21 bytes, immediate": (0x02800015, 6),
+    "key 40 bytes, immediate, encrypted": (0x04C30028, 12),
+    "key 16 bytes, immediate, encrypted by AES-CCM": (0x02D00010, 7),
+    "key 20 bytes, immediate, encrypted by AES-CCM": (0x02D00014, 9),
+    "key 40 bytes, pointer, encrypted": (0x04430028, 2),
     "seq key": (0x0A000014, 0),
     "load 4 bytes, immediate": (0x12A00004, 1),
     "load, pointer": (0x12200010, 2),
@@ -151,6 +157,19 @@ def test_length_in_the_headers_is_that_of_the_descriptor(name: str) -> None:
     assert sum(getattr(header, "length", 0) for header in headers) == len(LINUX[name])
 
 
+def test_linux_asks_for_the_comparison_of_every_icv_that_it_loads() -> None:
+    kinds = {OperationType.CLASS1: Class.ONE, OperationType.CLASS2: Class.TWO}
+    loads, checks = set(), set()
+    for name in LINUX:
+        for _, command in commands(LINUX[name]):
+            if isinstance(command, FifoLoad) and command.input_type == InputType.ICV:
+                loads.add((name, command.unit_class))
+            elif isinstance(command, Operation) and command.check_icv and command.operation_type in kinds:
+                checks.add((name, kinds[command.operation_type]))
+    assert len(loads) == 9
+    assert loads <= checks
+
+
 SPLIT_KEY_JOB = [
     0xB081000A, 0x04000014, 0x00000000, 0xFFE01000, 0x84410014, 0x24940000, 0xA4000001, 0x64260028, 0x00000000,
     0xFFE04000,
@@ -191,8 +210,8 @@ TEXTS: dict[str, tuple[Sequence[int], str]] = {
         LINUX["authenc(hmac(sha1),null) encrypt"][13:24],
         """\
 [ 0] a8280304 math function=subtract source0=sequence_in source1=math0 destination=math3 length=4
-[ 1] a80c3a04 math function=add source0=constant source1=math3 destination=variable_in length=4
-[ 2] a80c3b04 math function=add source0=constant source1=math3 destination=variable_out length=4
+[ 1] a80c3a04 math function=add source0=zero source1=math3 destination=variable_in length=4
+[ 2] a80c3b04 math function=add source0=zero source1=math3 destination=variable_out length=4
 [ 3] 78375406 move fixed_length=1 source=descriptor destination=math3 offset=0x54 length=6
 [ 4] 79735408 move fixed_length=1 wait=1 source=math3 destination=descriptor offset=0x54 length=8
 [ 5] 8441004d operation class2 algorithm=0x41 mode=0x4 init-final encrypt
@@ -201,6 +220,14 @@ TEXTS: dict[str, tuple[Sequence[int], str]] = {
 [ 8] 16860800 load unit_class=both immediate=1 destination=6 offset=8
 [ 9] 7a920008 move fixed_length=1 auxiliary=1 source=input_fifo_class destination=output_fifo length=8
 [10] 5c200014 seq store unit_class=two source=0x20 length=0x14
+""",
+    ),
+    "second operands of MATH": (
+        [0xA80CA004, 0xA80AB004, 0xA80BC204],
+        """\
+[ 0] a80ca004 math function=add source0=zero source1=input_fifo destination=math0 length=4
+[ 1] a80ab004 math function=add source0=variable_in source1=output_fifo destination=math0 length=4
+[ 2] a80bc204 math function=add source0=variable_out source1=one destination=math2 length=4
 """,
     ),
     "RSA": (

@@ -73,7 +73,7 @@ RSA = (512 << 12 | 512, *pointer(NUMBER + 8), *pointer(NUMBER + 0x400), *pointer
 
 
 COSTLY: dict[str, tuple[list[int], int]] = {
-    "4 GiB of random numbers": (job(0x60740000, *pointer(DATA), 0xFFFFFFFF), WATCHDOG | 0x100),
+    "4 GiB of random numbers": (job(0x82500002, 0x60740000, *pointer(DATA), 0xFFFFFFFF), WATCHDOG | 0x200),
     "4 GiB of overlapping segments": (
         job(0xF1400000, *pointer(TABLE), 1 << 30, 0x2A500000, 1 << 30), 0x40000500 | DecoError.DMA
     ),
