@@ -88,7 +88,7 @@ def test_fault_leaves_short_aligned_data_and_other_rings_alone(name: str) -> Non
     fault = FAULTS[name]()
     assert bytes(fault.output(DATA[:64], 0x1000)) == DATA[:64]
     assert fault.digest(DATA[:20]) == DATA[:20]
-    assert fault.stored_context(DATA[:20], False) == DATA[:20]
+    assert fault.stored_digest(DATA[:20], False) == DATA[:20]
     fault.check_input(Unit.AES, 16)
     fault.before_job(0)
     assert fault.completes() and fault.status(0) == 0
@@ -130,7 +130,7 @@ def test_empty_message_ends_with_an_error_of_its_unit(unit: Unit) -> None:
 
 
 def test_digest_in_place_of_its_input_is_wrong() -> None:
-    assert FAULTS["long-key"]().stored_context(DATA[:32], True) == b"\x01" + DATA[1:32]
+    assert FAULTS["long-key"]().stored_digest(DATA[:32], True) == b"\x01" + DATA[1:32]
 
 
 @pytest.mark.parametrize("name", ["never-completes", "deco-error", "interrupt-lost"])
