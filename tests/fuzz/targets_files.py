@@ -13,7 +13,7 @@ from campaign import ROOT, Target
 from hypothesis.strategies import SearchStrategy
 from mutation import mutated_text
 
-from fixtures.lab.board import load_board
+from fixtures.lab.board import Counter, Interrupts, load_board
 from fixtures.lab.labfile import example_lab_file, load_lab
 from fixtures.lab.schema import Strict
 from fixtures.outcome import UsageError
@@ -37,7 +37,7 @@ MOST = {
 LEAST = {"timeout": 0.01, "settle": 0.0, "per_operation": 1e-9}
 """Field -> the least number that could be meant. Other numbers are not negative."""
 SHELL_NAMES = ("module", "device", "engine", "driver", "kernel", "user", "algorithm", "image", "name", "path")
-"""Fields whose values become words of a shell's command line."""
+"""Fields whose texts become words of a shell's command line on the board."""
 _HOSTILE = re.compile(r"[;&|`$<>\\'\"\n\0]")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 MAX_TEXT = 10_000
@@ -62,7 +62,7 @@ def check_model(value: object, name: str = "file") -> str:
             return f"a text of more than {MAX_TEXT} characters for {name}"
         if _UNPRINTABLE.search(text):
             return f"a control character in {name}"
-        if name in SHELL_NAMES and _HOSTILE.search(text):
+        if name in SHELL_NAMES and isinstance(value, str) and _HOSTILE.search(text):
             return f"a character of the shell's syntax in {name}"
     return ""
 
@@ -70,7 +70,8 @@ def check_model(value: object, name: str = "file") -> str:
 def _children(value: object, name: str) -> Iterator[tuple[str, object]]:
     if isinstance(value, Strict):
         for field in type(value).model_fields:
-            yield field, getattr(value, field)
+            is_title = field == "name" and isinstance(value, Counter | Interrupts)  # for people; in no command
+            yield "title" if is_title else field, getattr(value, field)
     elif isinstance(value, dict):
         for key, item in value.items():
             yield name, key
