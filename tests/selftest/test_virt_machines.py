@@ -5,10 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from debian_programs import find_program
 
 from fixtures.lab.board import load_board
 from fixtures.lab.board_files import list_boards
 from fixtures.outcome import LabError
+from fixtures.virt import debian
 from fixtures.virt.debian import run
 from fixtures.virt.device_tree import build_device_tree
 from fixtures.virt.machine_types import DEFAULT_TYPE, MACHINE_TYPES
@@ -16,7 +18,6 @@ from fixtures.virt.qemu import MACHINE, UBOOT_OPTIONS
 
 BOARDS = Path(__file__).parents[2] / "boards"
 CAAM = MACHINE_TYPES["caam"]
-NEEDS_DTC = pytest.mark.skipif(not shutil.which("fdtoverlay"), reason="this host has no device tree compiler")
 NEEDS_QEMU = pytest.mark.skipif(not shutil.which("qemu-system-aarch64"), reason="this host has no QEMU for aarch64")
 
 BASE = """
@@ -28,6 +29,14 @@ BASE = """
 };
 """
 """A device tree that QEMU could have written."""
+
+
+@pytest.fixture
+def device_tree_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the device tree compiler's programs in the search path: the host's own, or unpacked from its package."""
+    programs = [find_program(name, package="device-tree-compiler") for name in ("dtc", "fdtoverlay", "fdtget")]
+    folders = dict.fromkeys(str(Path(program).parent) for program in programs)
+    monkeypatch.setattr(debian, "SEARCH_PATH", ":".join([*folders, debian.SEARCH_PATH]))
 
 
 @pytest.fixture
@@ -48,7 +57,7 @@ def read_cells(tree: Path, node: str, name: str) -> list[int]:
     return [int(cell, 16) for cell in run(["fdtget", "-t", "x", str(tree), node, name]).split()]
 
 
-@NEEDS_DTC
+@pytest.mark.usefixtures("device_tree_tools")
 def test_caam_of_the_device_tree_is_that_of_an_ls1046a(tmp_path: Path, fake_qemu: tuple[str, ...]) -> None:
     """Job rings and the numbers of their interrupts: Linux, arch/arm64/boot/dts/freescale/fsl-ls1046a.dtsi."""
     assert CAAM.overlay
@@ -68,7 +77,7 @@ def test_caam_of_the_device_tree_is_that_of_an_ls1046a(tmp_path: Path, fake_qemu
         assert "fsl,sec-v4.0-job-ring" in run(["fdtget", str(tree), ring, "compatible"])
 
 
-@NEEDS_DTC
+@pytest.mark.usefixtures("device_tree_tools")
 @NEEDS_QEMU
 def test_device_tree_of_qemu_itself_takes_the_overlay(tmp_path: Path) -> None:
     assert CAAM.overlay
@@ -77,7 +86,7 @@ def test_device_tree_of_qemu_itself_takes_the_overlay(tmp_path: Path) -> None:
     assert {"crypto@10000000", "memory@40000000"} <= set(run(["fdtget", "-l", str(tree), "/"]).split())
 
 
-@NEEDS_DTC
+@pytest.mark.usefixtures("device_tree_tools")
 def test_overlay_that_does_not_compile_is_reported(tmp_path: Path, fake_qemu: tuple[str, ...]) -> None:
     (tmp_path / "bad.dts").write_text("/dts-v1/; /plugin/; &{/} { crypto@10000000 { reg = <0x }; };\n")
     with pytest.raises(LabError, match=r"(?s)exit status 1 from: dtc .*bad\.dts.*syntax error"):
