@@ -79,11 +79,8 @@ CHANGED_FILES = {
     "kernel/no-ctr": [IN_KERNEL["ctr"]],
     "driver/absent": [DRIVER],
     "driver/unbound": ["etc/rc"],
-    "driver/selftest-failed": ["etc/rc", DRIVER],
-    "driver/one-in-1000": ["etc/rc", DRIVER],
-    "driver/slow": ["etc/rc", DRIVER],
-    "driver/software-fallback": ["etc/rc", DRIVER],
     "driver/interrupts-lost": ["etc/rc"],
+    **{name: ["etc/rc", DRIVER] for name, fault in FAULTS.items() if "shim" in fault.own_modules},
     **{
         name: ["etc/rc"]
         for name, fault in FAULTS.items()
