@@ -37,6 +37,14 @@ def answers(algorithm: str, *wrong: str, layers: tuple[str, ...] = LAYERS, **dri
     ]  # fmt: skip
 
 
+def repeated(layer: str, failed: int, driver: str = PROMISED) -> Record:
+    """Return the result of a vector group of AES-128-CBC that was run again at a layer."""
+    return {
+        "kind": "repeated", "layer": layer, "algorithm": "AES-128-CBC", "group": "g", "total": 60, "failed": failed,
+        "driver": driver,
+    }  # fmt: skip
+
+
 def proofs(*unproven: str, layers: tuple[str, ...] = LAYERS[1:], **drivers: str) -> list[Record]:
     """Return the readings of a witness of AES-128-CBC at `layers`: it did not move at the layers `unproven`."""
     return [
@@ -105,6 +113,18 @@ CASES: dict[str, tuple[list[Record], str | None, str]] = {
     "wrong at cryptodev, AF_ALG not tested": (answers(CBC, "cryptodev", layers=LAYERS[:4]), None, "unknown"),
     "wrong at cryptodev, right there by chance for another algorithm": (
         [*answers(CTR, *LAYERS[1:4]), software(CTR), *answers(CBC, "engine")], "cryptodev", "certain"),
+    "one answer wrong at the engine, and none at cryptodev": (
+        [{**record, "failed": min(record["failed"], 1)} for record in answers(CBC, "engine")], None, "unknown"),
+    "one answer wrong at the engine, and again and again": (
+        [*({**record, "failed": min(record["failed"], 1)} for record in answers(CBC, "engine")),
+         repeated("engine", 10), repeated("cryptodev", 0)], "engine", "likely"),
+    "wrong through AF_ALG alone, with software too": (
+        [*answers(CBC, "afalg"), promise(), repeated("afalg-software", 20, "cbc(aes-generic)")], "kernel", "likely"),
+    "wrong through AF_ALG alone, right with software": (
+        [*answers(CBC, "afalg"), promise(), repeated("afalg-software", 0, "cbc(aes-generic)")], None, "unknown"),
+    "wrong at the engine, cryptodev right with other vectors": (
+        [*answers(CBC, layers=LAYERS[:4]),
+         *({**record, "group": "other"} for record in answers(CBC, "engine", layers=LAYERS[:2]))], None, "unknown"),
     "wrong at the engine alone": (answers(CBC, "engine", "engine-explicit"), "engine", "likely"),
     "wrong at the engine, no layer below tested": (answers(CBC, "engine", layers=LAYERS[:2]), None, "unknown"),
     "no driver answers at AF_ALG alone": (answers(CBC, "afalg", afalg="nobody"), "kernel", "likely"),
