@@ -11,7 +11,8 @@ from pathlib import Path
 from fixtures import cache
 from fixtures.outcome import LabError
 from fixtures.probe.build import COMPILE_FLAGS, LIBRARIES, SOURCES
-from fixtures.probe.wire import Repeat, Task, encode
+from fixtures.probe.repeats import Repeat
+from fixtures.probe.wire import Task, encode
 from fixtures.vectors.sources import load
 from fixtures.vectors.streams import streams
 from fixtures.virt.host import prepare

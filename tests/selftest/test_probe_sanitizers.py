@@ -14,7 +14,8 @@ import pytest
 from test_probe_run import CBC, CONFIGURATION, CTR, SHA256, SHA512, engine, pytestmark
 
 from fixtures.probe.build import COMPILE_FLAGS, LIBRARIES, SOURCES
-from fixtures.probe.wire import Repeat, Task, encode
+from fixtures.probe.repeats import Repeat
+from fixtures.probe.wire import Task, encode
 from fixtures.vectors.sources import load
 from fixtures.vectors.streams import streams
 

@@ -11,9 +11,9 @@ from fixtures.limits import MAX_SERVED_BY
 from fixtures.link.shell import CommandResult
 from fixtures.outcome import LabError, ProductError
 from fixtures.probe.protocol import Probe, ProbeCrash
+from fixtures.probe.repeats import Repeat
 from fixtures.probe.wire import (
     Answer,
-    Repeat,
     encode,
     extract_lines,
     parse_transcript,
