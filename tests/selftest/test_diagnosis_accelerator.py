@@ -92,3 +92,46 @@ def test_witness_that_stands_still_while_another_moves_is_named() -> None:
     found = diagnose([*jobs, *interrupts, promise(), failed_test()])
     assert (found.layer, found.confidence) == ("driver", "likely")
     assert "requests does not move while interrupts does: one of them is wrong" in found.because[0]
+
+
+def sized(unproven: dict[int, tuple[str, ...]], **more: Any) -> list[Record]:
+    """Return proofs of AES-128-CBC by size: size -> the layers at which offload is not proven."""
+    return [{**record, "block": size} for size, layers in unproven.items() for record in proofs(*layers, **more)]
+
+
+ENGINES = ("engine", "engine-explicit")
+SIZED: dict[str, tuple[list[Record], str | None, str]] = {
+    "from a size on, with the promised driver at cryptodev and AF_ALG": (
+        [*sized({16: (), 1024: (), 65536: NONE}), promise()], "driver", "likely"),
+    "from a size on, and the threshold was searched at each layer": (
+        [*sized({16: (), 1024: (), 65536: NONE}), *sized({4080: (), 4096: ("engine",)}, layers=("engine",)), promise()],
+        "driver", "likely"),
+    "below a size, at the engine alone": (
+        [*sized({16: ENGINES, 1024: ENGINES, 65536: ()}), promise()], "engine", "likely"),
+    "below a size, with openssl.cnf alone": ([*sized({16: ("engine",), 65536: ()}), promise()], "engine", "likely"),
+    "from a size on, and AF_ALG was not tested": (
+        [*sized({16: (), 65536: NONE[:3]}, layers=NONE[:3]), promise()], None, "unknown"),
+    "from a size on, at cryptodev and above, with the promised driver at both": (
+        [*sized({16: (), 65536: NONE[:3]}), promise()], None, "unknown"),
+    "from a size on, at AF_ALG alone, with the promised driver at both": (
+        [*sized({16: (), 65536: ("afalg",)}), promise()], None, "unknown"),
+    "from a size on, and another driver serves through AF_ALG": (
+        [*sized({16: (), 65536: NONE}, afalg="cbc-aes-ce"), promise()], None, "unknown"),
+    "at every size": ([*sized({16: NONE, 65536: NONE}), promise()], "driver", "likely"),
+    "from different sizes on, at the engine and at cryptodev": (
+        [*sized({16: (), 1024: ENGINES, 65536: NONE}), promise()], None, "unknown"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SIZED)
+def test_offload_is_compared_at_the_same_size(case: str) -> None:
+    records, layer, confidence = SIZED[case]
+    found = diagnose([*records, failed_test()])
+    assert (found.layer, found.confidence) == (layer, confidence), found
+    assert found.because
+
+
+def test_sizes_without_offload_are_reasons() -> None:
+    found = diagnose([*sized({16: (), 1024: NONE, 65536: NONE}), promise(), failed_test()])
+    assert found.because[0].startswith("operations of 1024, 65536 bytes: offload is not proven at engine, ")
+    assert f"where {PROMISED} serves, and proven for other sizes" in found.because[0]

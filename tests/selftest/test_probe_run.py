@@ -20,7 +20,9 @@ from fixtures.lab.board_files import list_boards
 from fixtures.outcome import LabError, ProductError, UsageError
 from fixtures.probe.build import SOURCES, build
 from fixtures.probe.protocol import VECTOR_TIMEOUT, Engine, GroupAnswers, Layer, Probe, ProbeCrash, install
+from fixtures.probe.repeats import Repeat
 from fixtures.probe.wire import encode
+from fixtures.stack.witness import parse_uptime, sum_interrupts
 from fixtures.vectors.model import Vector, VectorGroup
 from fixtures.vectors.sources import load
 
@@ -294,6 +296,37 @@ def test_repeat_that_stops_early_is_a_product_failure(probe_setup: ProbeSetup) -
         probe_setup.install("refuses").repeat("engine", "AES-128-CBC", "encrypt", 5, 16)
     with pytest.raises(ProductError, match="no multiple of the block size of 16 bytes"):
         probe_setup.install().repeat("openssl", "AES-128-CBC", "encrypt", 5, 15)
+
+
+def test_counters_are_read_before_and_after_each_repeat(probe_setup: ProbeSetup) -> None:
+    for name in ("one", "two"):
+        (probe_setup.folder / f"{name}.count").write_text(f"{len(name)}\nmore\n")
+    probe = probe_setup.install()
+    tasks = [Repeat("AES-128-CBC", "encrypt", 2, size) for size in (16, 64)]
+    watched = [f"counter:{probe_setup.folder}/*.count", f"counter:{probe_setup.folder}/none", "interrupts:"]
+    repeats = probe.watch("openssl", tasks, [*watched, "device-interrupts:/dev/null*"])
+    assert [repeated.operations for repeated in repeats] == [2, 2]
+    for before, after in (reading for repeated in repeats for reading in repeated.readings):
+        assert parse_uptime(before.splitlines()[0]) <= parse_uptime(after.splitlines()[0])
+    counters, none, interrupts, filtered = (before.split("\n")[1:] for before, _ in repeats[0].readings)
+    assert sorted(counters) == [f"3 {probe_setup.folder}/{name}.count" for name in ("one", "two")]
+    assert none == []
+    assert interrupts[:2] == ["interrupts:", "CPU0"]
+    own = Path("/proc/interrupts").read_text().splitlines()[1:]
+    assert [line.partition(":")[0].strip() for line in interrupts[2:]] == [
+        line.partition(":")[0].strip() for line in own
+    ]
+    assert (sum_interrupts("\n".join(interrupts[1:]), [re.compile(".")]) or 0) > 0
+    assert filtered == ["null", "interrupts:", "CPU0"]
+
+
+def test_reading_that_is_missing_is_a_product_failure(probe_setup: ProbeSetup) -> None:
+    probe = probe_setup.install()
+    with pytest.raises(ProductError, match="'interrupts' is not KIND:GLOB"):
+        probe.watch("openssl", [Repeat("SHA256", "digest", 1, 16)], ["interrupts"])
+    shell = LocalShell(replace={" --watch interrupts:": ""})
+    with pytest.raises(ProductError, match="0 of 1 counters were read"):
+        probe.on(shell).watch("openssl", [Repeat("SHA256", "digest", 1, 16)], ["interrupts:"])
 
 
 @pytest.mark.parametrize(

@@ -378,6 +378,39 @@ def test_impossible_result_of_a_repeat_is_refused(lines: list[str]) -> None:
         parse_transcript([*LINES[:3], *lines, "end 1 0"], [Repeat("AES-128-CBC", "decrypt", 256, 4096)])
 
 
+READINGS = [
+    "before 0.0 1.00 2.00", "before 0.0 5 /a", "before 0.1 1.00 2.00",
+    "after 0.0 1.50 2.00", "after 0.0 7 /a", "after 0.1 1.50 2.00",
+]  # fmt: skip
+REPEATED = ["repeated 0 256 0.5 0.25 software", "end 1 0"]
+
+
+def test_readings_of_counters_belong_to_their_repeat() -> None:
+    task = Repeat("AES-128-CBC", "decrypt", 256, 4096)
+    (repeated,) = parse_transcript([*LINES[:3], *READINGS, *REPEATED], [task]).repeats
+    assert repeated.readings == (("1.00 2.00\n5 /a", "1.50 2.00\n7 /a"), ("1.00 2.00", "1.50 2.00"))
+    again = [line.replace(" 0.", " 1.", 1) if line[0] in "ba" else line for line in READINGS]
+    lines = [*LINES[:3], *READINGS, REPEATED[0], *again, "repeated 1 256 0.5 0.25 software", "end 2 0"]
+    assert [len(repeated.readings) for repeated in parse_transcript(lines, [task, task]).repeats] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        READINGS[:3],
+        READINGS[3:],
+        [*READINGS, READINGS[0]],
+        [READINGS[2], *READINGS],
+        [*READINGS[:3], "before 0.3 1", *READINGS[3:]],
+        ["before 1.0 1", "after 1.0 1"],
+        ["before 0 1", "after 0 1"],
+    ],
+)
+def test_impossible_readings_are_refused(lines: list[str]) -> None:
+    with pytest.raises(ProductError, match="does not fit its input"):
+        parse_transcript([*LINES[:3], *lines, *REPEATED], [Repeat("AES-128-CBC", "decrypt", 256, 4096)])
+
+
 @pytest.mark.parametrize("lines", [["end 0 0"], ["hello 1 engine", "end 0 0"], ["version ", "hello 1 engine"]])
 def test_output_without_a_whole_opening_is_refused(lines: list[str]) -> None:
     with pytest.raises(ProductError, match="does not fit its input"):

@@ -3,7 +3,7 @@
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,6 @@ from local_shell import LocalShell
 
 from fixtures.lab.board import Counter, Interrupts
 from fixtures.limits import MAX_DEVICE_NAME, MAX_WITNESS_DEVICES
-from fixtures.link.shell import Shell
 from fixtures.outcome import ProductError
 from fixtures.stack.witness import (
     Reading,
@@ -22,6 +21,7 @@ from fixtures.stack.witness import (
     read_witness,
     sum_counters,
     sum_interrupts,
+    watch_option,
 )
 
 DATA = Path(__file__).parent / "data" / "stack"
@@ -150,20 +150,16 @@ def counter(tmp_path: Path) -> Counter:
     return Counter(kind="counter", name="jobs", path=f"{tmp_path}/[ac]*/dequeued", per_operation=0.9)
 
 
-def make_operation(counter: Counter, amount: int) -> Callable[[Shell], object]:
-    """Return a function that moves a counter by an amount."""
-    file = Path(counter.path).parent.parent / "a b" / "dequeued"
-    command = f"echo $(( $(cat '{file}') + {amount} )) > '{file}'"
-    return lambda shell: shell.run(command).check()
+def readings(before: str, after: str, seconds: float = 0.5) -> tuple[str, str]:
+    """Return what the probe reports of a witness: the clock, and the lines of its counter."""
+    return f"10.00 5.00\n{before}", f"{10 + seconds:.2f} 5.00\n{after}"
 
 
 @pytest.mark.parametrize(("amount", "proven"), [(100, True), (90, True), (89, False), (0, False)])
 def test_counter_proves_offload_from_its_threshold_on(counter: Counter, amount: int, proven: bool) -> None:
-    shell = LocalShell()
-    [proof] = prove(shell, [counter], 100, make_operation(counter, amount), idle=lambda _: 0)
+    proof = prove(counter, 100, 0, readings("100 /a\n100 /b", f"{100 + amount} /a\n100 /b"))
     assert (proof.before, proof.after, proof.idle) == (200, 200 + amount, 0)
     assert (proof.movement, proof.operations, proof.threshold, proof.proven) == (amount, 100, 90, proven)
-    assert len(shell.commands) == 1
     assert ("does not prove" in str(proof)) is not proven
 
 
@@ -186,18 +182,11 @@ def noise(tmp_path: Path, counter: Counter) -> Iterator[None]:  # noqa: ARG001 -
 
 
 @pytest.mark.usefixtures("noise")
-def test_idle_movement_is_subtracted(counter: Counter) -> None:
-    shell = LocalShell()
-    [proof] = prove(
-        shell,
-        [counter],
-        100,
-        lambda witnessed: witnessed.run("sleep 2"),
-        idle=lambda witness: idle_rate(shell, witness),
-    )
-    assert len(shell.commands) == 2
+def test_idle_movement_is_measured_and_subtracted(counter: Counter) -> None:
+    rate = idle_rate(LocalShell(), counter)
+    assert rate == pytest.approx(100, rel=0.2)
+    proof = prove(counter, 100, rate, readings("100 /a", "300 /a", seconds=2))
     assert proof.after - proof.before >= proof.threshold  # so that without the subtraction this would be proof
-    assert proof.idle == pytest.approx(100, rel=0.2)
     assert not proof.proven, str(proof)
 
 
@@ -217,7 +206,27 @@ def test_counter_or_clock_that_goes_backwards_is_refused(after: Reading) -> None
 
 def test_proof_needs_an_operation(counter: Counter) -> None:
     with pytest.raises(ValueError, match="0 operations"):
-        prove(LocalShell(), [counter], 0, lambda _: None, idle=lambda _: 0)
+        prove(counter, 0, 0, readings("1 /a", "1 /a"))
+
+
+@pytest.mark.parametrize(
+    ("match", "kind"),
+    [
+        ("{device}$", "device-interrupts"),
+        ("^.*{device}-virt", "interrupts"),
+        ("({device})?virt", "interrupts"),
+        ("{device}|jr", "interrupts"),
+        ("{device}{0,9}", "interrupts"),
+    ],
+)
+def test_probe_leaves_out_lines_of_other_devices_only_if_none_can_match(match: str, kind: str) -> None:
+    witness = Interrupts(name="rings", match=match, device="/sys/x/*.jr", per_operation=1)
+    assert watch_option(witness) == f"{kind}:/sys/x/*.jr"
+
+
+def test_probe_watches_files_and_all_interrupts() -> None:
+    assert watch_option(Counter(name="jobs", path="/sys/*/ctl/count", per_operation=1)) == "counter:/sys/*/ctl/count"
+    assert watch_option(Interrupts(name="jr", match="jr", per_operation=1)) == "interrupts:"
 
 
 def make_virtio_witness(tmp_path: Path, *devices: str) -> tuple[Interrupts, LocalShell]:
@@ -241,17 +250,21 @@ def test_interrupts_are_those_of_the_devices_present(tmp_path: Path, devices: li
     assert reading.value == total
     assert reading.uptime > 0
     assert idle_rate(shell, witness) == 0  # the file does not move
-    [proof] = prove(shell, [witness], 1, lambda witnessed: witnessed.run("true"), idle=lambda _: 0)
-    assert not proof.proven
+    lines = "\n".join([*devices, "interrupts:", text("arm64-virtio")])
+    proof = prove(witness, 1, 0, readings(lines, lines))
+    assert (proof.before, proof.after, proof.proven) == (total, total, False)
 
 
 def test_absent_witness_is_a_product_failure_that_names_what_was_looked_for(tmp_path: Path) -> None:
     witness, shell = make_virtio_witness(tmp_path)
     with pytest.raises(ProductError, match=r"promised in boards/virt\.yaml, .*nothing matches .*/virtio\*"):
         read_witness(shell, witness, board_file="boards/virt.yaml")
-    witness, shell = make_virtio_witness(tmp_path, "virtio9")
+    witness, _ = make_virtio_witness(tmp_path, "virtio9")
     with pytest.raises(ProductError, match=r"no line of /proc/interrupts matches '\{device\}-virt.* = virtio9"):
-        prove(shell, [witness], 1, lambda witnessed: witnessed.run("true"), idle=lambda _: 0)
+        prove(witness, 1, 0, readings("virtio9\ninterrupts:\nCPU0", "virtio9\ninterrupts:\nCPU0"))
+    with pytest.raises(ProductError, match=r"'virtio-crypto interrupts', .*nothing matches .*/virtio\*"):
+        prove(witness, 1, 0, readings("interrupts:\nCPU0", "interrupts:\nCPU0"))
+    shell = LocalShell()
     fixed = Interrupts(kind="interrupts", name="rings", match=r"1710000\.jr", per_operation=0.5)
     with pytest.raises(ProductError, match=r"'rings', promised in the board file, .*matches '1710000"):
         read_witness(shell, fixed)
