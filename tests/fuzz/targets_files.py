@@ -32,6 +32,7 @@ YAML = (
 MOST = {
     "timeout": 7 * 86400, "settle": 86400, "processes": 100_000, "baud": 1e8, "port": 65535, "per_operation": 1e9,
     "floor": 1e13, "ceiling": 1e13, "bounds": 2**31,
+    "offloaded_from": 65536,
 }  # fmt: skip
 """Field -> the greatest number that could be meant, far above what the schema should allow; also of keys."""
 LEAST = {"timeout": 0.01, "settle": 0.0, "per_operation": 1e-9}

@@ -32,9 +32,7 @@ def test_right_answers_from_software_do_not_prove_offload() -> None:
     )
     for name in PROMISED:
         reason = failed[f"test_offload.py::test_accelerator_did_the_work[engine-{name}]"]
-        assert reason.startswith(
-            f"offload of {name} at layer engine is not proven, to encrypt: virtio-crypto interrupts "
-        )
+        assert reason.startswith(f"offload of {name} at layer engine is not proven, to encrypt 16, 1024, ")
     vectors = run.records_of("vectors")
     assert {line["layer"] for line in vectors} == set(BOARD.layers) and not any(line["failed"] for line in vectors)
     assert {
@@ -149,6 +147,22 @@ def test_promised_driver_is_named_when_several_are_in_use(tmp_path: Path) -> Non
         "AES-128-CBC": "cbc(aes-generic)",
         "AES-192-CBC": "virtio_crypto_aes_cbc",
     }
+
+
+def test_threshold_that_the_board_file_states_is_no_failure(tmp_path: Path) -> None:
+    """One boot: an engine that leaves less than 4 KiB to software, as the board file states for one key size."""
+    board = tmp_path / "threshold.yaml"
+    board.write_text("extends: virt\nalgorithms: {AES-128-CBC: {offloaded_from: 4096}}\n")
+    fault = ("--fault", "engine/software-below-4-kib")
+    run = run_gate("--board", board, *fault, "tests/test_offload.py", unit="threshold/0")
+    assert run.exit_status == 1, run.text
+    failed = run.tests("failed")
+    assert set(failed) == _offload_tests("engine", "engine-explicit", algorithms=PROMISED[1:]), run.text
+    for reason in failed.values():
+        assert "in software up to 4080 bytes, served by the accelerator from 4096 bytes on" in reason
+        assert "set `offloaded_from: 4096` under algorithms: AES-" in reason
+    assert {(line["offloaded"], line["software"]) for line in run.records_of("threshold")} == {(4096, 4080)}
+    assert (run.verdict["culprit"], run.verdict["confidence"]) == ("engine", "likely")
 
 
 def test_throughput_out_of_bounds_fails(tmp_path: Path) -> None:

@@ -75,19 +75,19 @@ def size_proof(size: int, proven: bool, operation: str = "encrypt") -> SizeProof
 @pytest.mark.parametrize("first", range(32, 65536, 1936))
 @pytest.mark.parametrize("software_above", [True, False])
 def test_threshold_is_found_to_the_block(first: int, software_above: bool) -> None:
-    asked: list[int] = []
+    tried: list[int] = []
 
     def is_offloaded(size: int) -> bool:
-        asked.append(size)
+        tried.append(size)
         return (size < first) == software_above
 
     proofs = [size_proof(size, is_offloaded(size)) for size in (16, 1024, 16384, 65536)]
-    asked.clear()
+    tried.clear()
     found = search_threshold(proofs, AES_BLOCK, is_offloaded)
     below, above = (first - 1) // 16 * 16, -(-first // 16) * 16
     expected = (below, above) if software_above else (above, below)
-    assert found == Threshold("encrypt", *expected, len(asked))
-    assert len(asked) <= MAX_PROOFS and not any(size % AES_BLOCK for size in asked)
+    assert found == Threshold("encrypt", *expected, len(tried))
+    assert len(tried) <= MAX_PROOFS and not any(size % AES_BLOCK for size in tried)
 
 
 def test_search_is_bounded_and_states_what_it_found() -> None:

@@ -182,6 +182,11 @@ INVALID_VALUES = [
     ),
     ("{kernel: sha256}", "sha256", '20: algorithms.SHA256: found "sha256"; expected a mapping with the keys kernel,'),
     (
+        "{kernel: sha256}",
+        "{kernel: sha256, offloaded_from: 1536}",
+        "20: algorithms.SHA256: found offloaded_from and no driver; expected both, or a driver alone",
+    ),
+    (
         "'{device}$'",
         "'{device}('",
         '24: witnesses[0].match: found "{device}("; expected a regular expression that RE2 supports: missing )',

@@ -37,6 +37,7 @@ BOARD["random_generator"] = "rng-caam"
 BOARD["throughput"].append({**BOARD["throughput"][0], "processes": 2, "uncalibrated": "guessed"})
 del BOARD["throughput"][1]["calibrated"]
 BOARD["layers"] = ["engine"]
+BOARD["algorithms"]["AES-128-CBC"]["offloaded_from"] = 1536
 BOARD["flash"]["nor"]["restarts"] = False
 LAB: dict[str, Any] = {
     "units": [

@@ -91,6 +91,7 @@ def test_longest_text_is_accepted_and_a_longer_one_refused(load: Load, tree: Any
 RANGES = {
     r"(bootloader|linux)\.timeout": limits.TIMEOUT_RANGE,
     r"witnesses\[\d\]\.per_operation": limits.PER_OPERATION_RANGE,
+    r"algorithms\.[\w-]+\.offloaded_from": limits.OFFLOADED_FROM_RANGE,
     r"throughput\[\d\]\.processes": limits.PROCESSES_RANGE,
     r"throughput\[\d\]\.bounds\[\d+\]\.floor": limits.RATE_RANGE,
     r"throughput\[\d\]\.bounds\[\d+\]\.ceiling": limits.CEILING_RANGE,

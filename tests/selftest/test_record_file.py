@@ -118,6 +118,12 @@ GOOD: dict[str, dict[str, Any]] = {
         "after": 2,
         "proven": True,
     },
+    "threshold": {
+        **dict.fromkeys(["test", "layer", "algorithm", "operation"], "x"),
+        "offloaded": 4080,
+        "software": 4096,
+        "proofs": 10,
+    },
     "pace": {"layer": "afalg", "algorithm": "AES-128-CBC", "driver": "cbc-aes-caam", "block": 16384, "seconds": 0.0003},
     "blocked": {"task": "openssl", "stack": "[<0>] wait+0x1/0x2 [caam_jr]", "promised": ["cbc-aes-caam"]},
     "harness_error": {

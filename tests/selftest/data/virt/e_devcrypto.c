@@ -16,12 +16,12 @@
 
 
 
+#include <unistd.h>
+#include <assert.h>
 
-
-
-
-
-
+#include <openssl/conf.h>
+#include <openssl/evp.h>
+#include <openssl/err.h>
 
 
 
