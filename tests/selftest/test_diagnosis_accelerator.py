@@ -132,6 +132,10 @@ def test_offload_is_compared_at_the_same_size(case: str) -> None:
 
 
 def test_sizes_without_offload_are_reasons() -> None:
-    found = diagnose([*sized({16: (), 1024: NONE, 65536: NONE}), promise(), failed_test()])
-    assert found.because[0].startswith("operations of 1024, 65536 bytes: offload is not proven at engine, ")
-    assert f"where {PROMISED} serves, and proven for other sizes" in found.because[0]
+    above = diagnose([*sized({16: (), 1024: NONE, 65536: NONE}), promise(), failed_test()])
+    assert above.because[0].startswith("operations of 1024 bytes and more: offload is not proven at engine, ")
+    assert f"where {PROMISED} serves, and proven for other sizes" in above.because[0]
+    below = diagnose([*sized({16: ENGINES, 1024: ENGINES, 65536: ()}), promise(), failed_test()])
+    assert below.because[0].startswith("operations of 1024 bytes and less: offload is proven at cryptodev, and not at")
+    window = diagnose([*sized({16: (), 1024: NONE, 4096: NONE, 65536: ()}), promise(), failed_test()])
+    assert window.because[0].startswith("operations of 1024, 4096 bytes: ")
