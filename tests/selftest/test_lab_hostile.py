@@ -325,7 +325,7 @@ RANGES = [row for page in ("boards", "lab") for row in ROW.findall((ROOT / f"doc
 
 @pytest.mark.parametrize(("key", "expected"), RANGES, ids=[key for key, _ in RANGES])
 def test_documented_range_is_that_of_the_schema(load: Callable[..., object], key: str, expected: str) -> None:
-    path = tuple(int(part) if part.isdecimal() else part for part in re.findall(r"\w+", key))
+    path = tuple(int(part) if part.isdecimal() else part for part in re.findall(r"[\w-]+", key))
     tree = LAB if path[0] == "units" else BOARD
     with pytest.raises(UsageError) as caught:
         load(renamed(tree, (*path, 16), -1) if path[-1] == "bounds" else replaced(tree, path, -1))
