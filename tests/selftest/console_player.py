@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 import tty
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -153,6 +153,10 @@ class UBootPlayer(threading.Thread):
         linux: Callable[[Player], None] | None = None,
         countdown: float = 1.0,
         autoboot: str = "",
+        deaf: float = 0.0,
+        stages: Sequence[str] = ("Hit any key to stop autoboot:  2 ",),
+        stop: str = "",
+        prompt: str = PROMPT,
     ) -> None:
         """Prepare the board; `start` powers it on.
 
@@ -160,6 +164,10 @@ class UBootPlayer(threading.Thread):
         :param countdown: seconds that the autoboot countdown accepts a key; 0: it accepts none.
         :param linux: plays the kernel that `booti` starts; if None, `booti` returns as for an invalid image.
         :param autoboot: output after a countdown that was not stopped.
+        :param deaf: seconds from the text of the countdown until keys are read; earlier ones are lost (F23).
+        :param stages: texts of the countdowns, each of which a key must stop: firmware of vendors has two.
+        :param stop: string that stops a countdown (CONFIG_AUTOBOOT_STOP_STR); empty: any key.
+        :param prompt: of U-Boot, as it is printed.
         """
         super().__init__(daemon=True)
         self.ran: list[str] = []
@@ -173,16 +181,17 @@ class UBootPlayer(threading.Thread):
         self._linux = linux
         self._countdown = countdown
         self._autoboot = autoboot
+        self._deaf, self._stages, self._stop_string, self._prompt = deaf, stages, stop, prompt
         self._status = 0
 
     def run(self) -> None:
         """Play until the line is hung up."""
         try:
             self._line.send_text(BANNER)
-            if self._count_down():
-                self._line.send_text(self.PROMPT)
+            if all(self._count_down(text) for text in self._stages):
+                self._line.send_text(self._prompt)
                 while self._run_line():
-                    self._line.send_text(self.PROMPT)
+                    self._line.send_text(self._prompt)
             else:
                 self._line.send_text(self._autoboot)
         except (LineHungUp, OSError):
@@ -190,16 +199,28 @@ class UBootPlayer(threading.Thread):
         except Exception as error:  # noqa: BLE001 - tests assert that there is none
             self.failure = error
 
-    def _count_down(self) -> bool:
-        """Run the autoboot countdown. Return whether a key interrupted it."""
-        self._line.send_text("Hit any key to stop autoboot:  2 ")
-        key = self._line.receive_key(self._countdown) if self._countdown else None
+    def _count_down(self, text: str) -> bool:
+        """Run an autoboot countdown. Return whether it was interrupted: passwd_abort_key compares the last keys."""
+        self._line.send_text(text)
+        self._lose_keys(self._deaf)
+        keys, deadline = "", time.monotonic() + self._countdown
+        while not (keys and keys.endswith(self._stop_string)):
+            left = deadline - time.monotonic()
+            key = self._line.receive_key(left) if left > 0 else None
+            if key is None:
+                break
+            keys += key
         self._line.send_text("\b\b\b 0 \r\n")
-        return key is not None
+        return bool(keys) and keys.endswith(self._stop_string)
+
+    def _lose_keys(self, duration: float) -> None:
+        deadline = time.monotonic() + duration
+        while (left := deadline - time.monotonic()) > 0:
+            self._line.receive_key(left)
 
     def _run_line(self) -> bool:
         """Read a line and run its commands. Return False if one of them started the kernel."""
-        line = self._line.receive_line("\r")[:-1]
+        line = self._receive_command()
         for command in (part.strip() for part in line.split(";")):
             if command == "echo status=$?":
                 self._line.send_text(f"status={self._status}\r\n")
@@ -212,6 +233,15 @@ class UBootPlayer(threading.Thread):
                 output, self._status = self._run_command(command)
                 self._line.send_text(output)
         return True
+
+    def _receive_command(self) -> str:
+        """Read a line as common/cli_readline.c does: Ctrl-C discards it."""
+        line = ""
+        while (key := self._line.receive_key(3600)) != "\r":
+            line = "" if key == "\x03" else f"{line}{key}"
+            self._line.send_text(f"<INTERRUPT>\r\n{self._prompt}" if key == "\x03" else str(key))
+        self._line.send_text("\r\n")
+        return line
 
     def _run_command(self, command: str) -> tuple[str, int]:
         for beginning, result in self._commands.items():

@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from console_player import LINUX, Player, UBootPlayer, on_pty, play_linux
+from console_player import BANNER, LINUX, Player, UBootPlayer, on_pty, play_linux
 
 from fixtures.boot import login
 from fixtures.boot import uboot as uboot_room
@@ -27,12 +28,11 @@ def running_board(
     *,
     commands: Mapping[str, tuple[str, int]] | None = None,
     kernel: Callable[[Player], None] | None = None,
-    countdown: float = 1.0,
-    autoboot: str = "",
+    **options: Any,
 ) -> Iterator[tuple[Console, UBoot, UBootPlayer]]:
-    """Open the console of a board, then power the board on."""
+    """Open the console of a board, then power the board on. :param options: of `UBootPlayer`."""
     with on_pty() as line, Console(line.url, 115200, folder / "console.log") as console:
-        board = UBootPlayer(line, commands=commands, linux=kernel, countdown=countdown, autoboot=autoboot)
+        board = UBootPlayer(line, commands=commands, linux=kernel, **options)
         board.start()
         try:
             yield console, UBoot(console, PROMPT), board
@@ -104,6 +104,40 @@ def test_missed_autoboot_countdown_is_a_lab_error(tmp_path: Path) -> None:
         pytest.raises(LabError, match=message),
     ):
         uboot.interrupt_autoboot(COUNTDOWN, " ", 0.3)
+
+
+COUNTDOWNS: dict[str, dict[str, Any]] = {
+    "keys of the first 0.7 s are lost": {"deaf": 0.7},
+    "two countdowns": {"stages": ["Hit any key to stop autoboot:  2 ", "Vendor menu: press a key ... 1 "], "deaf": 0.3},
+    "a banner and a second countdown": {
+        "stages": ["Hit any key to stop autoboot:  1 ", f"{BANNER}Hit any key to stop autoboot:  3 "]
+    },
+    "a string stops it": {"stop": "stop", "deaf": 0.05, "send": "stop"},
+    "a prompt in colour": {"prompt": "\x1b[1;32m=\x1b[0m> \x1b[K", "deaf": 0.3},
+    "a prompt after the terminal's title": {"prompt": "\x1b]0;board\x07=> ", "deaf": 0.3},
+}
+"""Countdown -> options of `UBootPlayer`, and the keys to send."""
+
+
+@pytest.mark.parametrize("name", COUNTDOWNS)
+@pytest.mark.parametrize("key", [" ", "x", "\r"])
+def test_keys_are_repeated_until_the_prompt_and_cleared(tmp_path: Path, name: str, key: str) -> None:
+    options = dict(COUNTDOWNS[name])
+    keys = options.pop("send", key)
+    with running_board(tmp_path, **options) as (_, uboot, board):
+        uboot.interrupt_autoboot(COUNTDOWN, keys, 10)
+        assert "U-Boot 2023.01" in uboot.run("version")
+        assert [command for command in board.ran if command] == ["version"]
+
+
+def test_kernel_in_place_of_the_prompt_is_a_lab_error_at_once(tmp_path: Path) -> None:
+    started = time.monotonic()
+    with (
+        running_board(tmp_path, countdown=0.0, autoboot="\r\nStarting kernel ...\r\n\r\n") as (_, uboot, _board),
+        pytest.raises(LabError, match=r"^autoboot was not stopped: 'Starting kernel' came instead of .* every 0\.2 s"),
+    ):
+        uboot.interrupt_autoboot(COUNTDOWN, " ", 30)
+    assert time.monotonic() - started < 5
 
 
 @contextmanager
