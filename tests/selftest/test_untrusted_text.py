@@ -1,5 +1,6 @@
 """Text of a board or of a file reaches terminal, CI logs, JUnit and report in printable form, and is never obeyed."""
 
+import logging
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from hostile_text import SAMPLES, TEXT, find_harmful
 from fixtures.diagnosis import diagnose
 from fixtures.gate import progress
 from fixtures.gate.background_errors import BackgroundErrors
+from fixtures.gate.escaped_output import EscapedLogRecord
 from fixtures.gate.quoted_reports import QuotedText
 from fixtures.gate.run_end import Result, print_result
 from fixtures.limits import MAX_REASON
@@ -103,10 +105,11 @@ def outputs(run: GateResult) -> dict[str, str]:
     [
         (("-v", "-rA", "--tb=long", "--showlocals", "-o", "junit_logging=all"), {}),
         (("-n", "1", "-v", "-rA"), {"CI": "1"}),
-        (("-s", "-vv", "--tb=short", "-k", "not captured"), {"CI": "1"}),
+        (("-s", "-vv", "--tb=short"), {"CI": "1"}),
         (("--tb=line", "-rA", "--setup-show"), {}),
+        (("-o", "log_cli=true", "-o", "log_cli_level=DEBUG"), {}),
     ],
-    ids=["alone", "-n 1", "-s", "--tb=line"],
+    ids=["alone", "-n 1", "-s", "--tb=line", "log_cli"],
 )
 def test_no_output_of_a_run_contains_hostile_text(
     hostile: HostBoard, options: tuple[str, ...], environment: dict[str, str]
@@ -233,6 +236,12 @@ def test_exception_after_the_verdict_is_printed_escaped(
     hook(threading.ExceptHookArgs((ValueError, ValueError(TEXT), None, None)))
     printed = capsys.readouterr().err
     assert "<script>" in printed and find_harmful(printed) == []
+
+
+def test_traceback_in_a_log_record_is_escaped() -> None:
+    record = EscapedLogRecord("x", logging.ERROR, __file__, 1, "%s", (TEXT,), (OSError, OSError(TEXT), None))
+    shown = logging.Formatter("%(message)s").format(record)
+    assert find_harmful(shown) == [] and "OSError" in shown
 
 
 def test_progress_bar_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
