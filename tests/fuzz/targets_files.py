@@ -31,13 +31,25 @@ YAML = (
 
 MOST = {
     "timeout": 7 * 86400, "settle": 86400, "processes": 100_000, "baud": 1e8, "port": 65535, "per_operation": 1e9,
-    "floor": 1e13, "ceiling": 1e13, "bounds": 2**31,
+    "floor": 1e13, "ceiling": 1e13, "bounds": 2**31, "ssh_timeout": 7 * 86400,
     "offloaded_from": 65536,
 }  # fmt: skip
 """Field -> the greatest number that could be meant, far above what the schema should allow; also of keys."""
-LEAST = {"timeout": 0.01, "settle": 0.0, "per_operation": 1e-9}
+LEAST = {"timeout": 0.01, "ssh_timeout": 0.01, "settle": 0.0, "per_operation": 1e-9}
 """Field -> the least number that could be meant. Other numbers are not negative."""
-SHELL_NAMES = ("module", "device", "engine", "driver", "kernel", "user", "algorithm", "image", "name", "path")
+SHELL_NAMES = (
+    "module",
+    "device",
+    "engine",
+    "driver",
+    "kernel",
+    "user",
+    "algorithm",
+    "image",
+    "name",
+    "path",
+    "work_folder",
+)
 """Fields whose texts become words of a shell's command line on the board."""
 _HOSTILE = re.compile(r"[;&|`$<>\\'\"\n\0]")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")

@@ -117,11 +117,11 @@ TABLE: dict[str, Row] = {
         9,
         "(?s)kernel's first line did not come.*Bad Linux",
     ),
+    "disk of the board is full": Row(
+        change_nothing, 9, "(?is)no space left.*df -Pk", VECTORS, on_board="dd if=/dev/zero of=/tmp/full bs=1M"
+    ),
     # Faults of the product.
     "initrd file is empty": Row(replace_image_file("initrd", lambda _: bytes(4096)), 1, "kernel panic.*root fs"),
-    "disk of the board is full": Row(
-        change_nothing, 1, "(?i)no space left", VECTORS, on_board="dd if=/dev/zero of=/tmp/full bs=1M"
-    ),
     # Disturbances that do not change the outcome.
     "kernel floods the console": Row(
         change_nothing, 2, "", VECTORS, on_board="while :; do echo flood >/dev/kmsg; done </dev/null >/dev/null 2>&1 &"

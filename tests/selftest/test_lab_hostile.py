@@ -38,6 +38,7 @@ BOARD["throughput"].append({**BOARD["throughput"][0], "processes": 2, "uncalibra
 del BOARD["throughput"][1]["calibrated"]
 BOARD["layers"] = ["engine"]
 BOARD["algorithms"]["AES-128-CBC"]["offloaded_from"] = 1536
+BOARD["linux"] |= {"ssh_timeout": 60, "work_folder": "/run"}
 BOARD["flash"]["nor"]["restarts"] = False
 LAB: dict[str, Any] = {
     "units": [

@@ -34,7 +34,7 @@ LIMITS_OF_TEXTS = {
     r"linux\.user|units\[0\]\.network\.user": limits.MAX_USER_LENGTH,
     r"cryptodev\.module": limits.MAX_MODULE_LENGTH,
     r"algorithms\.[\w-]+\.(kernel|driver)|random_generator": limits.MAX_ALGORITHM_LENGTH,
-    r"cryptodev\.device|witnesses\[\d\]\.(device|path)": limits.MAX_PATH_LENGTH,
+    r"cryptodev\.device|witnesses\[\d\]\.(device|path)|linux\.work_folder": limits.MAX_PATH_LENGTH,
     r"units\[\d\]\.(console|power)\.url": limits.MAX_URL_LENGTH,
     r"units\[0\]\.network\.address": limits.MAX_HOST_LENGTH,
     r"units\[0\]\.network\.host_key": limits.MAX_HOST_KEY_LENGTH,
@@ -89,7 +89,7 @@ def test_longest_text_is_accepted_and_a_longer_one_refused(load: Load, tree: Any
 
 
 RANGES = {
-    r"(bootloader|linux)\.timeout": limits.TIMEOUT_RANGE,
+    r"(bootloader|linux)\.timeout|linux\.ssh_timeout": limits.TIMEOUT_RANGE,
     r"witnesses\[\d\]\.per_operation": limits.PER_OPERATION_RANGE,
     r"algorithms\.[\w-]+\.offloaded_from": limits.OFFLOADED_FROM_RANGE,
     r"throughput\[\d\]\.processes": limits.PROCESSES_RANGE,

@@ -17,6 +17,7 @@ from debian_programs import find_program
 from ssh_server import USER, SshServer, format_public_key, make_key_file, ssh_server
 
 from fixtures.link import ssh
+from fixtures.link.shell import DiskFull
 from fixtures.link.ssh import SshShell, connect
 from fixtures.outcome import LabError, ProductError
 
@@ -202,8 +203,8 @@ def test_empty_file_is_written_and_read_back(shell: SshShell, tmp_path: Path) ->
     assert shell.get(str(tmp_path / "empty")) == b""
 
 
-def test_full_disk_is_a_product_failure(shell: SshShell) -> None:
-    with pytest.raises(ProductError, match=r"(?s)exit status 1 from: cat > /dev/full.*No space left on device"):
+def test_full_disk_is_a_lab_error_with_df(shell: SshShell) -> None:
+    with pytest.raises(DiskFull, match=r"(?s)^disk full on the board: .*No space left on device.*df -Pk /dev:\nFile"):
         shell.put(bytes(1 << 20), "/dev/full")
 
 

@@ -74,6 +74,8 @@ CHANGED_FILES = {
     "cryptodev/unknown-symbol": [MODULE],
     "cryptodev/other-kernel": [MODULE],
     "kernel/cpu-outranks": ["etc/rc"],
+    "kernel/tmp-noexec": ["etc/rc"],
+    "kernel/log-replayed": ["etc/rc"],
     "kernel/no-afalg": [IN_KERNEL[name] for name in ("af_alg", "algif_hash", "algif_skcipher")],
     "kernel/no-hash-sockets": [IN_KERNEL["algif_hash"]],
     "kernel/no-ctr": [IN_KERNEL["ctr"]],
