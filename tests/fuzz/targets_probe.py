@@ -37,8 +37,8 @@ GROUP_SEEDS = (
     f"{OPENED}died SIGALRM opening",
 )
 REPEAT_SEEDS = (
-    f"{OPENED}repeated 0 20 0.001 0.0005 cbc-aes-caam|cbc(aes-generic) and software\nend 1 0",
-    f"{OPENED}e 0.3 EVP_CipherUpdate: failed\nrepeated 0 3 0.001 0.0005 engine devcrypto\nend 1 0",
+    f"{OPENED}repeated 0 20 0.001 0.0005 0.25 cbc-aes-caam|cbc(aes-generic) and software\nend 1 0",
+    f"{OPENED}e 0.3 EVP_CipherUpdate: failed\nrepeated 0 3 0.001 0.0005 0.25 engine devcrypto\nend 1 0",
     f"{OPENED}died SIGBUS closing",
 )
 WORDS = (

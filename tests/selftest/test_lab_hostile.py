@@ -40,6 +40,7 @@ BOARD["layers"] = ["engine"]
 BOARD["algorithms"]["AES-128-CBC"]["offloaded_from"] = 1536
 BOARD["linux"] |= {"ssh_timeout": 60, "work_folder": "/run"}
 BOARD["flash"]["nor"]["restarts"] = False
+BOARD["cost"] = {"leaked_bytes": 128, "log_lines": 100, "cpu_ratio": 2.5, "board_cpu_ratio": 4.5}
 LAB: dict[str, Any] = {
     "units": [
         {

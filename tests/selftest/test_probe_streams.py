@@ -11,12 +11,14 @@ from fixtures.outcome import LabError
 from fixtures.probe.known_answers import describe_mismatches, find_mismatches
 from fixtures.probe.protocol import Layer
 from fixtures.probe.wire import encode
+from fixtures.vectors.conditions import cpus, has_idleness, lifetimes
 from fixtures.vectors.model import Vector, VectorGroup
-from fixtures.vectors.streams import CIPHERS, DIGESTS, streams
+from fixtures.vectors.streams import CIPHERS, DIGESTS, stream_group, streams
 
 __all__ = ["MACHINE", "engine", "probe_setup", "program", "pytestmark"]
 
 GROUPS = streams()
+CONDITIONS = (*lifetimes(), *cpus(), stream_group("AES-128-CBC", "encrypt", "idleness", [(320, "idle 1")]))
 ENGINES = tuple(group for group in GROUPS if group.algorithm in ("AES-128-CBC", "SHA256"))
 """The groups of algorithms that the test engine has."""
 
@@ -113,3 +115,32 @@ def test_mismatch_names_its_pattern_and_shortens_long_values(probe_setup: ProbeS
     assert "320 bytes, pattern 'sources 1', fixtures/vectors/streams.py:1\n" in text
     assert ", byte 319 is the first that differs" in text
     assert max(map(len, text.splitlines())) < 2 * 8192 + 100
+
+
+@pytest.mark.parametrize("layer", ["openssl", "engine"])
+def test_every_condition_is_answered_right(probe_setup: ProbeSetup, layer: Layer) -> None:
+    answers = probe_setup.install("right").run_groups(layer, CONDITIONS)
+    assert count_mismatches(CONDITIONS, answers) == 0
+
+
+def test_idle_message_is_passed_after_a_pause(probe_setup: ProbeSetup) -> None:
+    group = CONDITIONS[-1]
+    (given,) = probe_setup.install().run_groups("openssl", [group])
+    assert given.seconds >= 1
+    assert given.answers[0].output == group.vectors[0].output == 2 * group.vectors[0].output[:320]
+
+
+def test_contexts_that_leave_descriptors_are_found_however_they_end(probe_setup: ProbeSetup) -> None:
+    groups = lifetimes()
+    found = {
+        vector.pattern: answer.error
+        for group, given in zip(groups, probe_setup.install("leaks").run_groups("engine", groups), strict=True)
+        for vector, answer in find_mismatches(group, given)
+    }
+    assert {pattern.split()[0] for pattern in found} >= {"freed", "dropped", "copied"}
+    assert all("more descriptors after" in error for error in found.values())
+
+
+def test_idleness_exists_for_what_streams_have() -> None:
+    assert has_idleness("AES-128-CBC") and has_idleness("SHA256")
+    assert not has_idleness("AES-256-XTS")

@@ -238,7 +238,7 @@ NOT_IN_THE_PROTOCOL = [
     (8, f"done 0 3 {'1' * 5000}.0 x"),
     (8, "done 0 3 0.5 "),
     (8, f"done 0 3 0.5 {'x' * (MAX_SERVED_BY + 1)}"),
-    (8, "repeated 0 3 0.0 0.0 software"),
+    (8, "repeated 0 3 0.0 0.0 0.25 software"),
     (8, "end 2 4"),
     (10, "group 1 SHA1 digest 1"),
     (12, "end 2 3"),
@@ -351,24 +351,24 @@ def test_pattern_follows_its_vector_and_repeated_answers_are_expanded() -> None:
 def test_repeat_is_parsed_between_groups() -> None:
     task = Repeat("AES-128-CBC", "decrypt", 256, 4096)
     transcript = parse_transcript(
-        [*LINES[:9], "repeated 1 256 0.5 0.25 engine devcrypto", "end 2 3"], [GROUPS[0], task]
+        [*LINES[:9], "repeated 1 256 0.5 0.25 0.25 engine devcrypto", "end 2 3"], [GROUPS[0], task]
     )
     assert transcript.ended and transcript.repeats[0].operations == 256 and transcript.repeats[0].cpu_seconds == 0.25
     with pytest.raises(ProductError, match="no repeat belongs here"):
-        parse_transcript([*LINES[:3], "repeated 0 256 0.5 0.25 software"], [GROUPS[0]])
+        parse_transcript([*LINES[:3], "repeated 0 256 0.5 0.25 0.25 software"], [GROUPS[0]])
 
 
 @pytest.mark.parametrize(
     "lines",
     [
-        ["repeated 0 255 0.5 0.25 software"],
-        ["repeated 0 257 0.5 0.25 software"],
-        ["e 0.0 EIO", "repeated 0 256 0.5 0.25 software"],
-        ["e 0.1 EIO", "repeated 0 255 0.5 0.25 software"],
-        ["e 0.0 EIO", "e 0.0 EIO", "repeated 0 255 0.5 0.25 software"],
-        ["repeated 0 256 nan 0.25 software"],
-        ["repeated 0 256 0.5 -0.25 software"],
-        ["repeated 1 256 0.5 0.25 software"],
+        ["repeated 0 255 0.5 0.25 0.25 software"],
+        ["repeated 0 257 0.5 0.25 0.25 software"],
+        ["e 0.0 EIO", "repeated 0 256 0.5 0.25 0.25 software"],
+        ["e 0.1 EIO", "repeated 0 255 0.5 0.25 0.25 software"],
+        ["e 0.0 EIO", "e 0.0 EIO", "repeated 0 255 0.5 0.25 0.25 software"],
+        ["repeated 0 256 nan 0.25 0.25 software"],
+        ["repeated 0 256 0.5 -0.25 0.25 software"],
+        ["repeated 1 256 0.5 0.25 0.25 software"],
         ["group 0 AES-128-CBC decrypt 256"],
         ["a 0.0 00"],
     ],
@@ -382,7 +382,7 @@ READINGS = [
     "before 0.0 1.00 2.00", "before 0.0 5 /a", "before 0.1 1.00 2.00",
     "after 0.0 1.50 2.00", "after 0.0 7 /a", "after 0.1 1.50 2.00",
 ]  # fmt: skip
-REPEATED = ["repeated 0 256 0.5 0.25 software", "end 1 0"]
+REPEATED = ["repeated 0 256 0.5 0.25 0.25 software", "end 1 0"]
 
 
 def test_readings_of_counters_belong_to_their_repeat() -> None:
@@ -390,7 +390,7 @@ def test_readings_of_counters_belong_to_their_repeat() -> None:
     (repeated,) = parse_transcript([*LINES[:3], *READINGS, *REPEATED], [task]).repeats
     assert repeated.readings == (("1.00 2.00\n5 /a", "1.50 2.00\n7 /a"), ("1.00 2.00", "1.50 2.00"))
     again = [line.replace(" 0.", " 1.", 1) if line[0] in "ba" else line for line in READINGS]
-    lines = [*LINES[:3], *READINGS, REPEATED[0], *again, "repeated 1 256 0.5 0.25 software", "end 2 0"]
+    lines = [*LINES[:3], *READINGS, REPEATED[0], *again, "repeated 1 256 0.5 0.25 0.25 software", "end 2 0"]
     assert [len(repeated.readings) for repeated in parse_transcript(lines, [task, task]).repeats] == [2, 2]
 
 
