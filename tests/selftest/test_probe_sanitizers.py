@@ -16,6 +16,7 @@ from test_probe_run import CBC, CONFIGURATION, CTR, SHA256, SHA512, engine, pyte
 from fixtures.probe.build import COMPILE_FLAGS, LIBRARIES, SOURCES
 from fixtures.probe.repeats import Repeat
 from fixtures.probe.wire import Task, encode
+from fixtures.vectors.conditions import cpus, lifetimes
 from fixtures.vectors.sources import load
 from fixtures.vectors.streams import streams
 
@@ -25,6 +26,7 @@ SANITIZERS = ("-g", "-O1", "-fno-omit-frame-pointer", "-fsanitize=address,undefi
 REPEATS = [Repeat("AES-128-CBC", "encrypt", 20, 4096), Repeat("SHA256", "digest", 20, 100)]
 ENGINE_TASKS: list[Task] = [
     *(group for group in streams() if group.algorithm in ("AES-128-CBC", "SHA256")),
+    *lifetimes(), *cpus(),
     CBC, SHA256, *REPEATS,
 ]  # fmt: skip
 MUTATIONS = 60
