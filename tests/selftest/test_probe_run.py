@@ -6,9 +6,10 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -487,3 +488,41 @@ def test_missing_driver_is_an_error_of_each_vector(probe_setup: ProbeSetup) -> N
 def test_driver_name_at_another_layer_is_a_usage_error(probe_setup: ProbeSetup) -> None:
     with pytest.raises(UsageError, match="layer cryptodev cannot select the driver cbc-aes-caam"):
         probe_setup.install().run_groups("cryptodev", [CBC], driver="cbc-aes-caam")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Return a folder below which every user may open files, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+def test_probe_as_another_user_has_that_user_s_rights(probe_setup: ProbeSetup, open_folder: Path) -> None:
+    """A device that only its owner may open. Only root can become another user."""
+    probe = probe_setup.install("nothing")
+    with pytest.raises(ProductError, match="the board has no user 'no-such-user'"):
+        probe.as_user("no-such-user").open_layer("openssl")
+    if os.geteuid() != 0:
+        with pytest.raises(ProductError, match=r"(initgroups|setgid|setuid): EPERM"):
+            probe.as_user("root").open_layer("openssl")
+        return
+    open_folder.chmod(0o755)
+    device = open_folder / "device"
+    device.touch(mode=0o600)
+    closed = Probe(LocalShell(), probe.path, device=str(device))
+    assert closed.open_layer("cryptodev").layer == "cryptodev"
+    with pytest.raises(ProductError, match=r"open\(.*/device\): EACCES") as caught:
+        closed.as_user("nobody").open_layer("cryptodev")
+    assert [each.kind for each in caught.value.evidence] == ["device refused"]
+    device.chmod(0o666)
+    assert closed.as_user("nobody").open_layer("cryptodev").layer == "cryptodev"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the root of a process")
+def test_probe_in_another_root_gets_software_where_openssl_has_no_configuration(
+    probe_setup: ProbeSetup, tmp_path: Path
+) -> None:
+    answers = probe_setup.install().in_root(str(tmp_path)).run_groups("openssl", [CBC, SHA256])
+    assert count_mismatches([CBC, SHA256], answers) == 0
+    with pytest.raises(ProductError, match="chroot: ENOENT"):
+        probe_setup.install().in_root(f"{tmp_path}/none").open_layer("openssl")
