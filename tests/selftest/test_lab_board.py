@@ -138,7 +138,11 @@ def test_board_is_immutable(folder: Path) -> None:
 
 # Text of GOOD, its replacement, and the expected line, path and message.
 INVALID_VALUES = [
-    ("  engine: devcrypto", "  enginee: devcrypto", "15: openssl.enginee: unknown key; known here: engine, settings"),
+    (
+        "  engine: devcrypto",
+        "  enginee: devcrypto",
+        "15: openssl.enginee: unknown key; known here: engine, settings, environment",
+    ),
     ("  engine: devcrypto\n", "", "14: openssl.engine: missing; expected text"),
     ("libc: musl", "libc: newlib", '3: libc: found "newlib"; expected glibc or musl'),
     ("libc: musl", "libc: musl\nname: x", "4: name: unknown key; known here: extends, sections_from, description,"),
@@ -174,7 +178,11 @@ INVALID_VALUES = [
         "16: openssl.settings.USE_SOFTDRIVERS: found the number 1; expected text (write it in",
     ),
     ("device: /dev/crypto", "device: crypto", '17: cryptodev.device: found "crypto"; expected a path on the board'),
-    ("cryptodev: {module", "cryptodev: {1: 2, module", "17: cryptodev.1: unknown key; known here: module, device"),
+    (
+        "cryptodev: {module",
+        "cryptodev: {1: 2, module",
+        "17: cryptodev.1: unknown key; known here: module, device, users",
+    ),
     (
         "  SHA256",
         "  sha256",
@@ -471,4 +479,4 @@ def test_cycle_of_two_files_is_an_error(folder: Path) -> None:
 def test_null_for_an_unknown_key_is_an_error(folder: Path) -> None:
     (folder / "child.yaml").write_text("extends: good\nopenssl:\n  enginee: null\n")
     message = errors_of("child", folder)
-    assert message == ["boards/child.yaml:3: openssl.enginee: unknown key; known here: engine, settings"]
+    assert message == ["boards/child.yaml:3: openssl.enginee: unknown key; known here: engine, settings, environment"]

@@ -21,6 +21,7 @@ from fixtures import limits
 from fixtures.lab.board import Board, BoardFile, load_board
 from fixtures.lab.host_path import parse_path
 from fixtures.lab.labfile import Lab, load_lab
+from fixtures.link.clean_shell import CleanShell
 from fixtures.outcome import UsageError
 from fixtures.stack.engine import query_engine
 
@@ -39,6 +40,8 @@ del BOARD["throughput"][1]["calibrated"]
 BOARD["layers"] = ["engine"]
 BOARD["algorithms"]["AES-128-CBC"]["offloaded_from"] = 1536
 BOARD["linux"] |= {"ssh_timeout": 60, "work_folder": "/run"}
+BOARD["openssl"]["environment"] = {"OPENSSL_CONF": "/etc/product.cnf"}
+BOARD["cryptodev"]["users"] = ["nobody"]
 BOARD["flash"]["nor"]["restarts"] = False
 BOARD["cost"] = {"leaked_bytes": 128, "log_lines": 100, "cpu_ratio": 2.5, "board_cpu_ratio": 4.5}
 LAB: dict[str, Any] = {
@@ -70,7 +73,7 @@ TEXTS = (
     r"|bootloader\.(prompt|interrupt\.\w+)"
 )
 """Texts for people, or compared with what a board prints, or keys that stop a countdown. None is run by a shell."""
-QUOTED = r"openssl\.settings\.\w+|units\[1\]\.power\.hostname"
+QUOTED = r"openssl\.(settings|environment)\.\w+|units\[1\]\.power\.hostname"
 """Texts that are quoted where they are used; see the tests below and test_power_pdudaemon.py."""
 
 
@@ -160,7 +163,14 @@ def test_text_is_refused_if_a_shell_would_run_it_or_a_terminal_obey_it(
         assert str(caught.value).replace("\n", "").isprintable()
 
 
-KEYS = [("boot", "tftp"), ("flash", "nor"), ("openssl", "settings", "CIPHERS"), ("algorithms", "SHA256"), ("linux",)]
+KEYS = [
+    ("boot", "tftp"),
+    ("flash", "nor"),
+    ("openssl", "settings", "CIPHERS"),
+    ("openssl", "environment", "OPENSSL_CONF"),
+    ("algorithms", "SHA256"),
+    ("linux",),
+]
 
 
 @pytest.mark.parametrize("path", KEYS, ids=show)
@@ -178,6 +188,15 @@ def test_settings_of_the_engine_are_quoted(load: Callable[..., object], tmp_path
     shell = LocalShell()
     query_engine(shell, board)
     assert "pwned" in shell.commands[0]
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_variables_of_applications_are_quoted(load: Callable[..., object], tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    board = load(replaced(BOARD, ("openssl", "environment", "OPENSSL_CONF"), f"'\"{HOSTILE}"))
+    assert isinstance(board, Board)
+    shell = CleanShell(LocalShell(), board.openssl.environment)
+    assert shell.run('echo "$OPENSSL_CONF"').text == f"'\"{HOSTILE}\n"
     assert not (tmp_path / "pwned").exists()
 
 

@@ -26,12 +26,12 @@ def load(tmp_path: Path) -> Load:
 
 LIMITS_OF_TEXTS = {
     r"description|linux\.(login|prompt)|bootloader\.(prompt|interrupt\.when)|witnesses\[\d\]\.(name|match)"
-    r"|throughput\[\d\]\.(un)?calibrated|openssl\.settings\.\w+": limits.MAX_TEXT_LENGTH,
+    r"|throughput\[\d\]\.(un)?calibrated|openssl\.(settings|environment)\.\w+": limits.MAX_TEXT_LENGTH,
     r"boot\.\w+\[\d\]|flash\.\w+\.(write|read_back|boot)\[\d\]|units\[0\]\.power\.(on|off)": limits.MAX_COMMAND_LENGTH,
     r"made_by|machine|flash\.\w+\.image|openssl\.engine|throughput\[\d\]\.algorithm": limits.MAX_NAME_LENGTH,
     r"units\[\d\]\.(name|board|power\.hostname)": limits.MAX_NAME_LENGTH,
     r"bootloader\.interrupt\.send": limits.MAX_KEYS_LENGTH,
-    r"linux\.user|units\[0\]\.network\.user": limits.MAX_USER_LENGTH,
+    r"linux\.user|cryptodev\.users\[\d\]|units\[0\]\.network\.user": limits.MAX_USER_LENGTH,
     r"cryptodev\.module": limits.MAX_MODULE_LENGTH,
     r"algorithms\.[\w-]+\.(kernel|driver)|random_generator": limits.MAX_ALGORITHM_LENGTH,
     r"cryptodev\.device|witnesses\[\d\]\.(device|path)|linux\.work_folder": limits.MAX_PATH_LENGTH,
@@ -136,6 +136,7 @@ KEYS: dict[Path_, str] = {
     ("boot",): "tftp",
     ("flash",): "nor",
     ("openssl", "settings"): "CIPHERS",
+    ("openssl", "environment"): "OPENSSL_CONF",
     ("algorithms",): "SHA256",
 }
 
@@ -162,6 +163,8 @@ COLLECTIONS: list[tuple[dict[str, Any], Path_, int, Callable[[int], Any]]] = [
     ],
     (BOARD, ("flash",), limits.MAX_METHODS, lambda n: {f"m{i}": BOARD["flash"]["nor"] for i in range(n)}),
     (BOARD, ("openssl", "settings"), limits.MAX_SETTINGS, lambda n: {f"S{i}": "1" for i in range(n)}),
+    (BOARD, ("openssl", "environment"), limits.MAX_SETTINGS, lambda n: {f"LD_{i}": "1" for i in range(n)}),
+    (BOARD, ("cryptodev", "users"), limits.MAX_USERS, lambda n: [f"u{i}" for i in range(n)]),
     (BOARD, ("algorithms",), limits.MAX_ALGORITHMS, lambda n: {f"A{i}": {"kernel": "x"} for i in range(n)}),
     (BOARD, ("witnesses",), limits.MAX_WITNESSES, lambda n: [{**COUNTER, "name": f"w{i}"} for i in range(n)]),
     (
