@@ -1,5 +1,6 @@
 """A healthy board that is booted once. Faults in files that are read after the boot are copied to it and removed."""
 
+import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -82,7 +83,8 @@ class SharedBoard:
             for name in files:
                 shell.run(f"rm -f '/{name}'").check()
                 if (tree / name).exists():
-                    shell.put((tree / name).read_bytes(), f"/{name}")
+                    mode = stat.S_IMODE((tree / name).stat().st_mode)
+                    shell.put((tree / name).read_bytes(), f"/{name}", mode=mode)
             shell.run("rmmod cryptodev 2>/dev/null; ! grep -q '^cryptodev ' /proc/modules").check()
 
 
@@ -111,9 +113,9 @@ def _list_differences(one: Path, other: Path) -> list[str]:
     )
 
 
-def _read_content(path: Path) -> bytes | None:
-    """Return the content of a file, None if there is no such file."""
-    return path.read_bytes() if path.is_file() else None
+def _read_content(path: Path) -> tuple[int, bytes] | None:
+    """Return mode and content of a file, None if there is no such file."""
+    return (path.stat().st_mode, path.read_bytes()) if path.is_file() else None
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

@@ -10,12 +10,15 @@ from mutation import mutated_text
 from replay import SEPARATOR, ReplayShell
 
 from fixtures.lab.board import Board, Counter, Interrupts, load_board
+from fixtures.link.clean_shell import parse_exports
 from fixtures.outcome import LabError, ProductError
 from fixtures.stack.batch import run_batch, split_output
 from fixtures.stack.blocked_tasks import parse_blocked_tasks
 from fixtures.stack.call_trace import modules_of_fault
 from fixtures.stack.engine import engine_path, failed_ioctl, parse_report
 from fixtures.stack.kernel import afalg_reaches_accelerators, load_module, parse_crypto, parse_modules, read_facts
+from fixtures.stack.openssl_conf import parse_conf
+from fixtures.stack.openssl_functions import active_providers
 from fixtures.stack.symbols.classify import classify
 from fixtures.stack.witness import idle_rate, read_witness
 from fixtures.throughput.openssl_speed import measure, parse_cpu_ticks, parse_speed
@@ -118,11 +121,29 @@ def run_facts(data: bytes) -> str:
 def facts() -> SearchStrategy[bytes]:
     """Return mutated outputs of the commands that describe a board."""
     version = b'OpenSSL 3.0.22 25 Aug 2026\nplatform: debian-arm64\nENGINESDIR: "/usr/lib/engines-3"\n'
-    described = SEPARATOR.join((b"6.1.0-40-arm64", b"aarch64", b"Debian GNU/Linux 12", b"virt", b"1.14", version))
+    described = SEPARATOR.join(
+        (b"6.1.0-40-arm64", b"aarch64", b"Debian GNU/Linux 12", b"virt", b"1.14", b"crw-rw-rw- root root", version)
+    )
     blocked = b"task: openssl\n[<0>] cryptodev_ioctl+0x1/0x20 [cryptodev]\n[<0>] x+0x1/0x2\ntask: a\n"
     words = (b"task: ", b"Call trace:", b"pc : a+0x1/0x2 [b]", b'ENGINESDIR: "x"', SEPARATOR)
     return mutated_text([described, blocked + SEPARATOR + version], words)
 
+
+def run_conf(text: str) -> str:
+    """Parse openssl.cnf, and the environment of a login."""
+    conf = parse_conf(text, "/etc/ssl/openssl.cnf")
+    suspects = (*conf.activations, *conf.tls_defaults, *filter(None, (conf.demands_fips, conf.default_properties)))
+    if any("\n" in str(setting) for setting in suspects):
+        return "a setting of several lines"
+    active_providers(text)
+    return "" if all(value.isprintable() for value in parse_exports(text).values()) else "a value that is not printable"
+
+
+CONF = (
+    b"openssl_conf = s\n[s]\nproviders = p\nalg_section = a\nssl_conf = t\n[p]\nbase = b\n[b]\nactivate = 1\n"
+    b"[a]\ndefault_properties = fips=yes\n[t]\nsystem_default = d\n[d]\nMinProtocol = TLSv1.3\n"
+)
+EXPORTS = b"export LD_PRELOAD='/lib/x.so'\nexport OPENSSL_CONF=\"/etc/x\"\ndeclare -x OPENSSL_MODULES\n"
 
 SPEED_STAT = b"cpu  1 2 3 4 5 6 7 8 9 10"
 
@@ -181,5 +202,6 @@ TARGETS = (
     text_target("openssl-speed", lambda: files("speed/*.txt"), run_speed, b"+F:1:x:1e9", b"+H:16384", b"Got: "),
     _board_output("measurement", measurements, run_measure),
     _board_output("board-facts", facts, run_facts),
+    text_target("openssl-conf", lambda: [CONF, EXPORTS], run_conf, b"[b]", b".include /x", b"export LD_A='", b"\\\n"),
     _board_output("batch", batches, run_batches),
 )

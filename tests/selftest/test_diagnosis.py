@@ -184,6 +184,13 @@ def test_diagnosis_names_the_culprit(case: str) -> None:
         (Evidence("loader message", "kernel module cryptodev", origin="kernel module"), "cryptodev"),
         (Evidence("loader message", "OpenSSL 3.0.1: its own version check", origin="openssl"), "openssl"),
         (Evidence("loader message", "unknown"), None),
+        (Evidence("openssl function", "random-bytes", origin="openssl", detail="it fails"), "openssl"),
+        (Evidence("openssl function", "random-bytes", origin="engine", detail="it fails"), "engine"),
+        (Evidence("openssl function", "TLS-handshake", origin="unknown", detail="it fails"), None),
+        (Evidence("device refused", "cryptodev", detail="EACCES"), "cryptodev"),
+        (Evidence("environment differs", "login-shell", detail="it differs"), "engine"),
+        (Evidence("user without offload", "engine", detail="no offload"), None),
+        (Evidence("crash without device", "engine", detail="SIGABRT"), "engine"),
         (Evidence("af_alg unavailable", "afalg"), "kernel"),
         (Evidence("below floor"), None),
         (Evidence("bad random generator", "rng-caam", detail="it repeats itself"), "driver"),
@@ -195,6 +202,20 @@ def test_loader_evidence_names_the_layer(evidence: Evidence, layer: str | None) 
 
 RUNS = Path(__file__).parent / "data/diagnosis"
 """Folder of lines from run records of virtual boards with an injected fault, named after the fault."""
+
+
+def test_failure_of_openssl_itself_explains_that_of_the_engine() -> None:
+    """Where OpenSSL gives no algorithm, the engine gives none either, and cryptodev below it works."""
+    openssl = failed_test(Evidence("openssl function", "fips", origin="openssl", detail="fips=yes"))
+    engine = failed_test(Evidence("loader message", "engine", origin="engine"))
+    wrong = answers("AES-128-CBC", "engine", "engine-explicit")
+    found = diagnose([*wrong, *proofs("engine", "engine-explicit"), promise(), engine, openssl])
+    assert (found.layer, found.confidence, found.because) == ("openssl", "certain", ("fips=yes",))
+
+
+def test_user_without_offload_is_the_engine_where_root_has_it() -> None:
+    user = failed_test(Evidence("user without offload", "engine", detail="the user nobody gets no offload"))
+    assert diagnose([*proofs(), user]).layer == "engine"
 
 
 def read_run(name: str) -> list[Record]:

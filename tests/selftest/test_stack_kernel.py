@@ -144,6 +144,8 @@ def test_facts_of_this_host_are_read_in_one_batch() -> None:
     assert found["kernel release"] == os.uname().release
     assert found["OpenSSL version"].startswith("OpenSSL ")
     assert found["engines folder"].startswith("/")
+    assert read_facts(shell, "cryptodev", "/dev/null")["/dev/null mode"] == "crw-rw-rw- root root"
+    shell.commands.pop()
     assert len(shell.commands) == 1
 
 
@@ -152,7 +154,7 @@ def test_facts_that_a_board_does_not_report_are_unknown(shell: LocalShell, tmp_p
     write_program(tmp_path, "modinfo", "echo modinfo: no such module >&2; exit 1")
     found = read_facts(shell, "cryptodev")
     assert found["OpenSSL version"] == found["engines folder"] == "unknown"
-    assert found["cryptodev version"] == "unknown"
+    assert found["cryptodev version"] == found["/dev/crypto mode"] == "unknown"
 
 
 def test_module_version_is_read_from_the_kernel_log(shell: LocalShell, tmp_path: Path) -> None:

@@ -60,6 +60,9 @@ def root(tmp_path: Path, engine: Path) -> Path:
 
 
 CHANGED_FILES = {
+    "openssl/base-provider-only": [OPENSSL_CNF],
+    "openssl/fips-without-provider": [OPENSSL_CNF],
+    "openssl/no-tls-version": [OPENSSL_CNF],
     "openssl/sha512-constant": [LIBCRYPTO],
     "engine/absent": [SHARED],
     "engine/wrong-machine": [SHARED],
@@ -69,6 +72,8 @@ CHANGED_FILES = {
     "engine/other-major": [SHARED],
     "engine/offers-nothing": [OPENSSL_CNF],
     "engine/refuses-soft-drivers": [OPENSSL_CNF],
+    "engine/configured-by-profile": ["etc/profile", "etc/ssl/engine.cnf", OPENSSL_CNF],
+    "engine/root-only": [OPENSSL_CNF],
     "engine/not-configured": [OPENSSL_CNF],
     "cryptodev/absent": [MODULE],
     "cryptodev/unknown-symbol": [MODULE],
@@ -132,9 +137,9 @@ def changed_files(before: Path, after: Path) -> list[str]:
     return sorted(name for name in names if read_content(before / name) != read_content(after / name))
 
 
-def read_content(file: Path) -> bytes | None:
-    """Return the content of a file, None if there is no such file."""
-    return file.read_bytes() if file.exists() else None
+def read_content(file: Path) -> tuple[int, bytes] | None:
+    """Return mode and content of a file, None if there is no such file."""
+    return (file.stat().st_mode, file.read_bytes()) if file.exists() else None
 
 
 def inject_fault(root: Path, name: str) -> list[str]:

@@ -1199,12 +1199,12 @@ static const struct digest_data_st {
 
 
 
+        return 1;
 
-
-
-
-
-
+    if ((fd = open("/dev/crypto", O_RDWR, 0)) < 0) {
+#ifndef ENGINE_DEVCRYPTO_DEBUG
+        if (errno != ENOENT)
+#endif
 
 
 
