@@ -23,6 +23,11 @@
  *     empty-zeros        the digest of the empty message is zeros
  *     dies-in-child      aborts in a forked child
  *     leaks              a descriptor each time that a digest begins
+ *
+ * Defects that depend on the length:
+ *
+ *     window             wrong with 1408 to 1471 bytes
+ *     repeats            takes the data beyond 4 MiB from the beginning again
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -83,7 +88,7 @@ int SHA256_Init(void *);
 int SHA256_Update(void *, const void *, size_t);
 int SHA256_Final(unsigned char *, void *);
 
-enum { AES_128_CBC = 419, SHA256 = 672, CBC_MODE = 2, MODE_COMMAND = 200, STRING_ARGUMENT = 2 };
+enum { AES_128_CBC = 419, SHA256 = 672, CBC_MODE = 2, MODE_COMMAND = 200, STRING_ARGUMENT = 2, PIECE = 4 << 20 };
 
 static char mode[32] = "right";
 static unsigned operations;
@@ -125,16 +130,29 @@ static int is_unaligned(const void *address)
     return (uintptr_t)address % 4 != 0;
 }
 
+static int is_in_window(size_t length)
+{
+    return is("window") && length >= 1408 && length < 1472;
+}
+
+static size_t piece_of(size_t length)
+{
+    return length < PIECE ? length : PIECE;
+}
+
 static int cipher_do(EVP_CIPHER_CTX *context, unsigned char *out, const unsigned char *in, size_t length)
 {
     const struct keyed *own = EVP_CIPHER_CTX_get_cipher_data(context);
     unsigned char *iv = EVP_CIPHER_CTX_iv_noconst(context), first[16];
     misbehave();
     memcpy(first, iv, sizeof first);
-    AES_cbc_encrypt(in, out, length, &own->key, iv, own->encrypt);
+    for (size_t done = 0, part; done < length; done += part) {
+        part = piece_of(length - done);
+        AES_cbc_encrypt(is("repeats") ? in : in + done, out + done, part, &own->key, iv, own->encrypt);
+    }
     if (is("loses-iv"))
         memcpy(iv, first, sizeof first);
-    if (length && (is("wrong") || (is("unaligned") && (is_unaligned(in) || is_unaligned(out)))))
+    if (length && (is("wrong") || is_in_window(length) || (is("unaligned") && (is_unaligned(in) || is_unaligned(out)))))
         out[length - 1] ^= 1;
     if (is("overruns"))
         out[length] ^= 1;
@@ -164,7 +182,13 @@ static int digest_copy(EVP_MD_CTX *to, const EVP_MD_CTX *from)
 
 static int digest_update(EVP_MD_CTX *context, const void *data, size_t length)
 {
-    return SHA256_Update(EVP_MD_CTX_get0_md_data(context), data, length);
+    const unsigned char *bytes = data;
+
+    for (size_t done = 0, part; done < length; done += part) {
+        part = piece_of(length - done);
+        SHA256_Update(EVP_MD_CTX_get0_md_data(context), is("repeats") ? bytes : bytes + done, part);
+    }
+    return !is_in_window(length) || SHA256_Update(EVP_MD_CTX_get0_md_data(context), "", 1);
 }
 
 static int digest_final(EVP_MD_CTX *context, unsigned char *out)

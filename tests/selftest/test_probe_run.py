@@ -363,7 +363,7 @@ def test_damaged_input_is_refused_before_anything_runs(
         ("group SHA256 digest 1\n0 - - 0g", "2 the input has '0g'"),
         ("group SHA256 digest 1\n0 - - =", "2 the input is '='"),
         ("group SHA256 digest 1\n0 - - 00 00", "2 unknown stream pattern '00'"),
-        ("group SHA256 digest 1\n0 - - 00 split x", "2 the pattern's first number is 'x'"),
+        ("group SHA256 digest 1\n0 - - 00 split x", "2 the pattern's number is 'x'"),
         ("group SHA256 digest 1\n0 - - 00 split 1 2 3", "2 unexpected text at the end: '3'"),
         ("group SHA256 digest 1\n0 - -", "2 the input is missing"),
     ],
