@@ -17,7 +17,7 @@ from shared_board import SharedBoard, shared_board
 
 from fixtures.virt.faults import FAULTS
 
-SHORT = ["-k", "not (192 or 256 or VarKey or VarTxt or SHA224 or SHA384 or LongMsg or throughput)"]
+SHORT = ["-k", "not (192 or 256 or VarKey or VarTxt or SHA224 or SHA384 or LongMsg or window or throughput)"]
 """Options of the short gate: one key size, few vectors, two digests, no throughput; a quarter of the time."""
 GATE_OPTIONS = shlex.split(os.environ.get("HIL_FAULTS_OPTIONS", ""))
 """Options of one gate that replaces the short and the whole one: HIL_FAULTS_OPTIONS="-k 'not SHA'"."""

@@ -17,6 +17,7 @@ from fixtures.probe.build import COMPILE_FLAGS, LIBRARIES, SOURCES
 from fixtures.probe.repeats import Repeat
 from fixtures.probe.wire import Task, encode
 from fixtures.vectors.conditions import cpus, lifetimes
+from fixtures.vectors.sizes import AEAD, SizeVectors
 from fixtures.vectors.sources import load
 from fixtures.vectors.streams import streams
 
@@ -24,10 +25,12 @@ __all__ = ["engine", "pytestmark"]
 
 SANITIZERS = ("-g", "-O1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 REPEATS = [Repeat("AES-128-CBC", "encrypt", 20, 4096), Repeat("SHA256", "digest", 20, 100)]
+SIZES = [SizeVectors(0, "SHA256").records(), SizeVectors(0, "AES-128-CBC").packets()]
+SEALED = SizeVectors(0, AEAD).packets()
 ENGINE_TASKS: list[Task] = [
     *(group for group in streams() if group.algorithm in ("AES-128-CBC", "SHA256")),
     *lifetimes(), *cpus(),
-    CBC, SHA256, *REPEATS,
+    CBC, SHA256, *REPEATS, *SIZES,
 ]  # fmt: skip
 MUTATIONS = 60
 """Number of mutated inputs."""
@@ -86,7 +89,9 @@ def seal(body: bytes) -> bytes:
     return body + b"end %08x\n" % zlib.crc32(body)
 
 
-@pytest.mark.parametrize("tasks", [list(load().groups), [*streams(), *REPEATS]], ids=["vectors", "streams and repeats"])
+@pytest.mark.parametrize(
+    "tasks", [list(load().groups), [*streams(), *REPEATS, *SIZES]], ids=["vectors", "streams and repeats"]
+)
 def test_software_layer_has_no_sanitizer_report(runner: Runner, tasks: Sequence[Task]) -> None:
     watched = ["--watch", "counter:/proc/uptime*", "--watch", "interrupts:", "--watch", "device-interrupts:/dev/n*"]
     assert runner.run("openssl", *watched, sent=encode(tasks)) == 0
@@ -124,7 +129,7 @@ def test_crash_or_hang_in_an_engine_has_no_sanitizer_report(runner: Runner, engi
 
 
 def test_kernel_layers_without_their_kernel_have_no_sanitizer_report(runner: Runner) -> None:
-    sent = encode([*streams(), CBC, SHA256, *REPEATS])
+    sent = encode([*streams(), CBC, SHA256, *REPEATS, *SIZES, SEALED])
     assert runner.run("cryptodev", "--device", "/dev/null", sent=sent) == 0
     assert runner.run("cryptodev", "--device", "/dev/no-such-crypto", sent=sent) == 3
     assert runner.run("afalg", sent=sent) in (0, 3)
