@@ -9,6 +9,7 @@ from host_board import HostBoard
 from fixtures.gate.findings import Findings
 from fixtures.gate.fixtures_answers import GroupResult
 from fixtures.gate.fixtures_sizes import run_and_compare
+from fixtures.gate.plan import takes
 from fixtures.gate.size_questions import SizeQuestion, choose_algorithms, size_questions
 from fixtures.gate.skips import skip
 from fixtures.lab.board import Algorithm, Board, load_board
@@ -71,6 +72,18 @@ def test_only_windows_have_other_layers_to_compare() -> None:
         assert question.layer not in question.others
     (cbc,) = [each for each in questions if each.layer == "afalg" and "CBC-window" in each.group.id]
     assert cbc.others == ("openssl", "engine", "engine-explicit", "cryptodev")
+
+
+def test_groups_are_taken_where_they_have_their_shape() -> None:
+    board = load_board("virt", ROOT / "boards")
+    for question in size_questions(board, SEED).values():
+        assert takes(board, question.layer, question.group)
+    large = question_about("engine", "large").group
+    in_pieces = question_about("afalg", "large").group
+    assert {layer for layer in board.layers if takes(board, layer, large)} == {*board.layers} - {"afalg"}
+    assert [layer for layer in board.layers if takes(board, layer, in_pieces)] == ["afalg"]
+    sealed = next(each.group for each in size_questions(board, SEED).values() if each.group.algorithm == AEAD)
+    assert [layer for layer in board.layers if takes(board, layer, sealed)] == ["cryptodev", "afalg"]
 
 
 class FakeLayers:
