@@ -14,6 +14,7 @@ from fixtures.probe.build import COMPILE_FLAGS, LIBRARIES, SOURCES
 from fixtures.probe.repeats import Repeat
 from fixtures.probe.wire import Task, encode
 from fixtures.vectors.sizes import AEAD, SizeVectors
+from fixtures.vectors.shapes import shapes
 from fixtures.vectors.sources import load
 from fixtures.vectors.streams import streams
 from fixtures.virt.host import prepare
@@ -52,7 +53,7 @@ def build_instrumented(folder: Path) -> None:
 def write_seeds(folder: Path) -> None:
     """Write inputs that the self-tests send, without their last line: one group, stream pattern or repeat each."""
     tasks: list[Task] = [Repeat("AES-128-CBC", "encrypt", 3, 64), Repeat("SHA256", "digest", 3, 100)]
-    tasks += load().groups + streams()
+    tasks += load().groups + streams() + shapes()
     tasks += [SizeVectors(0, "SHA256").records(), SizeVectors(0, AEAD).packets()]
     for number, task in enumerate(tasks):
         data = encode([task]).rpartition(b"end ")[0]

@@ -51,9 +51,19 @@ def test_plan_is_what_pytest_collects(host: HostBoard, name: str, options: tuple
 
 def test_plan_of_the_virtual_board_has_all_its_tests() -> None:
     plan = plan_of("virt")
-    assert len(plan) == 1003
+    assert len(plan) == 1186
     assert plan["tests/test_boot.py::test_image_boots_to_a_login"].may_skip == ()
     assert plan["tests/test_offload.py::test_accelerator_did_the_work[engine-AES-128-CBC]"].may_skip == ()
+
+
+SHAPES = "test_shapes.py::test_answer_is_right_in_every_request_shape"
+
+
+def test_request_shape_is_planned_for_each_layer_that_makes_it() -> None:
+    plan = plan_of("virt")
+    layers = ("openssl", "engine", "engine-explicit", "cryptodev")
+    assert all(plan[f"tests/{SHAPES}[{layer}-AES-128-CBC-in-place-encrypt]"].may_skip == () for layer in layers)
+    assert plan[f"tests/{SHAPES}[afalg-AES-128-CBC-not-in-place-encrypt]"].may_skip == ()
 
 
 @pytest.mark.parametrize(
@@ -61,6 +71,7 @@ def test_plan_of_the_virtual_board_has_all_its_tests() -> None:
     [
         ("virt", "test_cryptodev.py::test_interface_behaves_as_cryptodev_linux[poll-native]", "missing algorithm"),
         ("virt", "test_cryptodev.py::test_interface_behaves_as_cryptodev_linux[poll-32-bit]", "no 32-bit caller"),
+        ("virt", f"{SHAPES}[afalg-AES-128-CBC-in-place-encrypt]", "other request shape"),
         ("virt", "test_offload.py::test_accelerator_did_the_work[afalg-AES-128-CBC]", "af_alg without accelerators"),
         ("virt", "test_cost.py::test_kernel_log_does_not_grow_with_requests[AES-128-CBC]", "no kernel log"),
         ("ls1046a", "test_throughput.py::test_throughput_is_within_its_bounds[aes-128-cbc-1]", "uncalibrated"),

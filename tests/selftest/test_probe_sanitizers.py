@@ -18,6 +18,7 @@ from fixtures.probe.repeats import Repeat
 from fixtures.probe.wire import Task, encode
 from fixtures.vectors.conditions import cpus, lifetimes
 from fixtures.vectors.sizes import AEAD, SizeVectors
+from fixtures.vectors.shapes import shapes
 from fixtures.vectors.sources import load
 from fixtures.vectors.streams import streams
 
@@ -28,7 +29,7 @@ REPEATS = [Repeat("AES-128-CBC", "encrypt", 20, 4096), Repeat("SHA256", "digest"
 SIZES = [SizeVectors(0, "SHA256").records(), SizeVectors(0, "AES-128-CBC").packets()]
 SEALED = SizeVectors(0, AEAD).packets()
 ENGINE_TASKS: list[Task] = [
-    *(group for group in streams() if group.algorithm in ("AES-128-CBC", "SHA256")),
+    *(group for group in (*streams(), *shapes()) if group.algorithm in ("AES-128-CBC", "SHA256")),
     *lifetimes(), *cpus(),
     CBC, SHA256, *REPEATS, *SIZES,
 ]  # fmt: skip
@@ -90,7 +91,7 @@ def seal(body: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "tasks", [list(load().groups), [*streams(), *REPEATS, *SIZES]], ids=["vectors", "streams and repeats"]
+    "tasks", [list(load().groups), [*streams(), *shapes(), *REPEATS, *SIZES]], ids=["vectors", "streams and repeats"]
 )
 def test_software_layer_has_no_sanitizer_report(runner: Runner, tasks: Sequence[Task]) -> None:
     watched = ["--watch", "counter:/proc/uptime*", "--watch", "interrupts:", "--watch", "device-interrupts:/dev/n*"]
@@ -129,7 +130,7 @@ def test_crash_or_hang_in_an_engine_has_no_sanitizer_report(runner: Runner, engi
 
 
 def test_kernel_layers_without_their_kernel_have_no_sanitizer_report(runner: Runner) -> None:
-    sent = encode([*streams(), CBC, SHA256, *REPEATS, *SIZES, SEALED])
+    sent = encode([*streams(), *shapes(), CBC, SHA256, *REPEATS, *SIZES, SEALED])
     assert runner.run("cryptodev", "--device", "/dev/null", sent=sent) == 0
     assert runner.run("cryptodev", "--device", "/dev/no-such-crypto", sent=sent) == 3
     assert runner.run("afalg", sent=sent) in (0, 3)
@@ -206,5 +207,5 @@ def test_injected_overflow_is_reported(tmp_path: Path) -> None:
     assert injected != text
     (sources / "stream_buffers.c").write_text(injected)
     runner = Runner(build_sanitized(sources, tmp_path / "hil-probe"), tmp_path)
-    assert runner.run("openssl", sent=encode(streams())) != 0
+    assert runner.run("openssl", sent=encode([*streams(), *shapes()])) != 0
     assert "AddressSanitizer: heap-buffer-overflow" in runner.reports()

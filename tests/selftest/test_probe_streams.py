@@ -13,11 +13,12 @@ from fixtures.probe.protocol import Layer
 from fixtures.probe.wire import encode
 from fixtures.vectors.conditions import cpus, has_idleness, lifetimes
 from fixtures.vectors.model import Vector, VectorGroup
+from fixtures.vectors.shapes import SHAPES, shapes
 from fixtures.vectors.streams import CIPHERS, DIGESTS, stream_group, streams
 
 __all__ = ["MACHINE", "engine", "probe_setup", "program", "pytestmark"]
 
-GROUPS = streams()
+GROUPS = (*streams(), *shapes())
 CONDITIONS = (*lifetimes(), *cpus(), stream_group("AES-128-CBC", "encrypt", "idleness", [(320, "idle 1")]))
 ENGINES = tuple(group for group in GROUPS if group.algorithm in ("AES-128-CBC", "SHA256"))
 """The groups of algorithms that the test engine has."""
@@ -42,9 +43,20 @@ def test_every_algorithm_has_vectors_of_every_pattern() -> None:
         patterns = set().union(*(pattern_names(group) for group in GROUPS if group.algorithm == algorithm))
         common = {"split", "pieces", "update", "bare", "offset", "sources", "copy", "again", "rewind", "many", "fork"}
         common |= {"large", "parallel", "held"}
-        assert patterns == common | ({"at-once"} if algorithm in DIGESTS else {"destinations", "both", "over", "share"})
+        of_ciphers = {"destinations", "both", "over", "in-place", "share"}
+        assert patterns >= common | ({"at-once"} if algorithm in DIGESTS else of_ciphers)
     assert {group.operation for group in GROUPS if group.algorithm == "AES-128-CBC"} == {"encrypt", "decrypt"}
     assert {name for name, _ in CIPHERS} | set(DIGESTS) == {group.algorithm for group in GROUPS}
+
+
+def test_every_shape_is_a_group_of_its_own_for_the_layers_that_make_it() -> None:
+    of_cbc = {group.name: group for group in shapes() if group.id.startswith("AES-128-CBC") and "encrypt" in group.id}
+    assert list(of_cbc) == [shape.name for shape in SHAPES]
+    assert of_cbc["in-place"].layers_without == ("afalg",)  # it copies the source
+    assert of_cbc["not-in-place"].layers_without == of_cbc["in-flight"].layers_without == ()
+    of_sha = {group.name: group for group in shapes() if group.algorithm == "SHA256"}
+    assert set(of_sha) == {shape.name for shape in SHAPES if shape.of_digests}
+    assert not any(group.layers_without for group in of_sha.values())
 
 
 def test_ctr_is_split_at_every_length_to_beyond_three_blocks() -> None:
@@ -65,9 +77,9 @@ def test_flipped_bit_is_a_mismatch_in_every_pattern(probe_setup: ProbeSetup) -> 
 OVERRUN = "the layer wrote outside of the 320 bytes of its answer"
 ENGINE_DEFECTS = {
     "loses-iv": ({"split", "pieces", "copy", "share", "fork"}, ""),
-    "unaligned": ({"sources", "destinations", "both", "over", "offset"}, "byte 319 of 320"),
-    "overruns": ({"offset", "sources", "destinations", "both", "over"}, OVERRUN),
-    "spoils-input": ({"offset", "sources", "destinations", "both"}, "the layer changed its input"),
+    "unaligned": ({"sources", "destinations", "both", "over", "offset", "in-place"}, "byte 319 of 320"),
+    "overruns": ({"offset", "sources", "destinations", "both", "over", "in-place", "adjacent"}, OVERRUN),
+    "spoils-input": ({"offset", "sources", "destinations", "both", "adjacent"}, "the layer changed its input"),
     "forgets-copied": ({"copy"}, ""),
     "keeps-hashing": ({"again", "rewind", "many"}, ""),
     "empty-zeros": ({"update", "bare", "split", "at-once", "copy"}, ""),
@@ -109,10 +121,10 @@ def test_repeated_answer_is_one_byte_on_the_wire(probe_setup: ProbeSetup) -> Non
 
 
 def test_mismatch_names_its_pattern_and_shortens_long_values(probe_setup: ProbeSetup) -> None:
-    (group,) = [group for group in GROUPS if group.id == "AES-128-CBC-buffers-encrypt"]
+    (group,) = [group for group in GROUPS if group.id == "AES-128-CBC-odd-source-encrypt"]
     (given,) = probe_setup.install("wrong").run_groups("engine", [group])
     text = describe_mismatches("engine", group, given, find_mismatches(group, given))
-    assert "320 bytes, pattern 'sources 1', fixtures/vectors/streams.py:1\n" in text
+    assert "320 bytes, pattern 'sources 1', fixtures/vectors/shapes.py:1\n" in text
     assert ", byte 319 is the first that differs" in text
     assert max(map(len, text.splitlines())) < 2 * 8192 + 100
 
