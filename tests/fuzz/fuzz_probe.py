@@ -13,8 +13,8 @@ from fixtures.outcome import LabError
 from fixtures.probe.build import COMPILE_FLAGS, LIBRARIES, SOURCES
 from fixtures.probe.repeats import Repeat
 from fixtures.probe.wire import Task, encode
-from fixtures.vectors.sizes import AEAD, SizeVectors
 from fixtures.vectors.shapes import shapes
+from fixtures.vectors.sizes import AEAD, SizeVectors
 from fixtures.vectors.sources import load
 from fixtures.vectors.streams import streams
 from fixtures.virt.host import prepare
