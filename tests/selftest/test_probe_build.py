@@ -40,7 +40,7 @@ def test_program_is_dynamic_and_needs_only_the_c_library(
     assert interpreters == [linker]
     dynamic = next(part for part in elf.iter_segments() if isinstance(part, DynamicSegment))
     needed = {tag.needed for tag in dynamic.iter_tags("DT_NEEDED")}  # type: ignore[attr-defined]  # set as it is made
-    assert needed <= ({"libc.so"} if libc == "musl" else {"libc.so.6", "libdl.so.2"})
+    assert needed <= ({"libc.so"} if libc == "musl" else {"libc.so.6", "libdl.so.2", "libpthread.so.0"})
     assert elf.get_section_by_name(".symtab") is None
 
 
