@@ -122,8 +122,8 @@ def test_active_providers_are_listed(text: str, expected: tuple[str, ...]) -> No
 
 
 def test_same_number_twice_is_not_random() -> None:
-    assert RANDOM.is_right(f"{'ab' * 32}\n{'cd' * 32}\n")
-    assert not RANDOM.is_right(f"{'ab' * 32}\n{'ab' * 32}\n")
+    assert RANDOM.is_right(f"{'ab' * 32}{'cd' * 32}\n")
+    assert not RANDOM.is_right(f"{'ab' * 32}{'ab' * 32}\n")
 
 
 @pytest.mark.parametrize(
