@@ -51,7 +51,7 @@ def test_plan_is_what_pytest_collects(host: HostBoard, name: str, options: tuple
 
 def test_plan_of_the_virtual_board_has_all_its_tests() -> None:
     plan = plan_of("virt")
-    assert len(plan) == 1269
+    assert len(plan) == 1268
     assert plan["tests/test_boot.py::test_image_boots_to_a_login"].may_skip == ()
     assert plan["tests/test_offload.py::test_accelerator_did_the_work[engine-AES-128-CBC]"].may_skip == ()
 

@@ -216,7 +216,7 @@ def test_number_that_no_board_has_is_refused_with_the_range(
         with pytest.raises(UsageError) as caught:
             load(replaced(tree, path, value))
         assert re.search(r"hostile\.yaml:\d+: .*: found .*; expected ", str(caught.value)), value
-    if path[-1] not in ("floor", "port"):  # a floor and an outlet may be 0
+    if path[-1] not in ("floor", "port", "log_lines"):  # a floor, an outlet and a number of lines may be 0
         with pytest.raises(UsageError, match="expected"):
             load(replaced(tree, path, 0))
 
