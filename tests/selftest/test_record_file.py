@@ -109,6 +109,14 @@ GOOD: dict[str, dict[str, Any]] = {
         "driver": None,
         "seconds": 0.5,
     },
+    "repeated": {
+        "layer": "afalg-software",
+        "algorithm": "SHA1",
+        "group": "SHA1-ShortMsg",
+        "total": 65,
+        "failed": 0,
+        "driver": None,
+    },
     "refused": {"source": "SHA1Monte.rsp", "total": 100, "why": "Monte Carlo"},
     "algorithm": {"algorithm": "SHA1", "kernel": "sha1", "driver": "sha1-generic", "promised": False},
     "witness": {
