@@ -49,7 +49,7 @@ MISTAKES = {
     ),
     "board file with a wrong key": (
         "--board {}/typo.yaml",
-        r"\S+/typo\.yaml:3: openssl\.enginee: unknown key; known here: engine, settings",
+        r"\S+/typo\.yaml:3: openssl\.enginee: unknown key; known here: engine, settings, environment",
     ),
     "missing .ko": (
         "--board virt --cryptodev {}/none.ko",
