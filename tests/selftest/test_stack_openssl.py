@@ -1,6 +1,7 @@
 """Are failures of OpenSSL's own functions found, and the lines of openssl.cnf at fault? With this host's OpenSSL."""
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,12 @@ def test_file_that_is_missing_has_no_settings(tmp_path: Path) -> None:
 
 def test_includes_are_bounded() -> None:
     assert len(parse_conf(".include /a\n" * 1000, "x").includes) == MAX_CONF_INCLUDES
+
+
+def test_many_providers_take_linear_time() -> None:
+    names = range(20_000)
+    providers = "".join(f"p{n} = s{n}\n" for n in names) + "".join(f"[s{n}]\nactivate = 1\n" for n in names)
+    conf = parse_conf(f"openssl_conf = a\n[a]\nproviders = b\n[b]\n{providers}", "openssl.cnf")
+    start = time.monotonic()
+    assert len(conf.activations) == len(names)
+    assert time.monotonic() - start < 2
