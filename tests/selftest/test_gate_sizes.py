@@ -16,7 +16,7 @@ from fixtures.lab.board import Algorithm, Board, load_board
 from fixtures.layers import Layer
 from fixtures.outcome import ProductError
 from fixtures.probe.wire import Answer
-from fixtures.stack.memory import available_memory
+from fixtures.stack.kernel_memory import available_memory
 from fixtures.vectors.model import Vector, VectorGroup
 from fixtures.vectors.sizes import AEAD, MAX_AGAIN, lengths_of, wrong_lengths
 
